@@ -1,0 +1,58 @@
+# Every target makes its own .venv; nothing is needed beforehand but python3 (3.11 to 3.13), its venv module and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-unit test-integration lint bench generate lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+$(STAMP): requirements.lock requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("FileIntel needs Python 3.11 to 3.13: make PYTHON=...") \
+		if not (3, 11) <= sys.version_info[:2] < (3, 14) else 0'
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip --upgrade >/dev/null 2>&1 \
+		|| $(PYTHON) -m venv --clear $(VENV)
+	@echo "Installing the locked packages into $(VENV) ..."
+	@$(PIP) --require-hashes --only-binary :all: -r requirements.lock -r requirements-dev.lock
+	@$(PIP) --no-index --no-build-isolation --editable .
+	@touch $@
+
+demo: $(STAMP) ## start everything, index a small collection, ask it questions
+	$(BIN)/fileintel demo
+
+test: $(STAMP) ## run the unit and integration tests
+	$(BIN)/python -m pytest tests
+
+test-unit: $(STAMP) ## run the unit tests alone
+	$(BIN)/python -m pytest tests/unit
+
+test-integration: $(STAMP) ## run the integration tests alone
+	$(BIN)/python -m pytest tests/integration
+
+lint: $(STAMP) ## check style, types, imports, configuration and that generated files are current
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PATH="$(BIN):$$PATH" $(BIN)/lint-imports
+	$(BIN)/python -m fileintel.configuration.generated --check
+
+bench: $(STAMP) ## measure against stock GraphRAG
+	$(BIN)/python -m benchmarks
+
+generate: $(STAMP) ## write the files that are derived from settings.py
+	$(BIN)/python -m fileintel.configuration.generated
+
+# Needs uv (https://docs.astral.sh/uv); only a change of dependencies needs this target. `make lock UPGRADE=--upgrade`
+# takes the newest versions, without it the locked ones are kept where they still fit.
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	--no-emit-find-links $(UPGRADE)
+lock: ## pin the dependencies of pyproject.toml with their hashes
+	$(LOCK) pyproject.toml --output-file requirements.lock
+	$(LOCK) --group dev --constraint requirements.lock --output-file requirements-dev.lock
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

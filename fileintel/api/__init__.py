@@ -1,0 +1,1 @@
+"""FileIntel's HTTP interface: translates requests, delegates to `store` and rings `tasks`."""

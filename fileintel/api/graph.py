@@ -1,0 +1,130 @@
+"""Routes of a collection's graph: what the published index version holds."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from fileintel.api import problems, shapes
+from fileintel.api.access import ReadCollection
+from fileintel.api.collections import Offset
+from fileintel.errors import ConflictError
+from fileintel.model import Collection, Community, CommunityReport, Entity, Relationship
+from fileintel.store import graph as store
+
+router = APIRouter(tags=["graph"], responses=problems.documented(401, 403, 404, 422, 503))
+Limit = Annotated[int, Query(ge=1, le=1000, description="the most items to return")]
+Level = Annotated[int | None, Query(ge=0, le=100, description="one level of the hierarchy; 0 is the coarsest")]
+Search = Annotated[
+    shapes.Text | None, Query(max_length=200, description="words an entity's title holds", examples=["nordhafen"])
+]
+
+_ENTITY = {
+    "id": "e1",
+    "human_readable_id": 0,
+    "title": "NORDHAFEN AG",
+    "type": "ORGANIZATION",
+    "description": "Operator of the eastern quay",
+    "text_unit_ids": ["7d86…"],
+    "frequency": 4,
+    "degree": 3,
+}
+_RELATIONSHIP = {
+    "id": "r1",
+    "human_readable_id": 0,
+    "source": "INES BRANDT",
+    "target": "NORDHAFEN AG",
+    "description": "Ines Brandt signed the contract with Nordhafen AG",
+    "weight": 8.0,
+    "combined_degree": 5,
+    "text_unit_ids": ["7d86…"],
+}
+_COMMUNITY = {
+    "id": "c1",
+    "number": 0,
+    "level": 0,
+    "parent": -1,
+    "children": [4, 5],
+    "entity_ids": ["e1"],
+    "relationship_ids": ["r1"],
+    "text_unit_ids": ["7d86…"],
+    "title": "The eastern quay",
+}
+_REPORT = {
+    "id": "cr1",
+    "community": 0,
+    "level": 0,
+    "title": "The eastern quay",
+    "summary": "Nordhafen AG runs the eastern quay under a contract signed in 2021.",
+    "full_content": "# The eastern quay …",
+    "rank": 7.5,
+    "rank_explanation": "It binds most of the harbour's income.",
+    "findings": [{"summary": "One contract", "explanation": "Ines Brandt signed it on 3 May 2021."}],
+}
+
+
+def published_version(collection: Collection) -> int:
+    """Return the version questions are answered from; raises ConflictError, with the cure, before the first."""
+    if collection.published_version is None:
+        raise ConflictError(
+            f"the collection {collection.name!r} has no graph yet: build it with "
+            f"`fileintel graphrag index {collection.name}`"
+        )
+    return collection.published_version
+
+
+@router.get(
+    "/collections/{collection}/graph",
+    responses=shapes.example(200, {"version": 7, "counts": {"entities": 212, "communities": 24}}, "The graph"),
+)
+def show_graph(collection: ReadCollection) -> shapes.Graph:
+    """Show the published index version and how many entities, relationships, communities and reports it holds."""
+    version = collection.published_version
+    return shapes.Graph(version=version, counts={} if version is None else store.counts(version))
+
+
+@router.get(
+    "/collections/{collection}/entities",
+    responses=shapes.page_example(_ENTITY, "Entities") | problems.documented(409),
+)
+def list_entities(
+    collection: ReadCollection, search: Search = None, limit: Limit = 50, offset: Offset = 0
+) -> shapes.Page[Entity]:
+    """List the graph's entities."""
+    found = store.entities(published_version(collection), limit=limit + 1, offset=offset, search=search)
+    return shapes.page(found, limit, offset)
+
+
+@router.get(
+    "/collections/{collection}/relationships",
+    responses=shapes.page_example(_RELATIONSHIP, "Relationships") | problems.documented(409),
+)
+def list_relationships(collection: ReadCollection, limit: Limit = 50, offset: Offset = 0) -> shapes.Page[Relationship]:
+    """List the graph's relationships."""
+    found = store.relationships(published_version(collection), limit=limit + 1, offset=offset)
+    return shapes.page(found, limit, offset)
+
+
+@router.get(
+    "/collections/{collection}/communities",
+    responses=shapes.page_example(_COMMUNITY, "Communities") | problems.documented(409),
+)
+def list_communities(
+    collection: ReadCollection, level: Level = None, limit: Limit = 50, offset: Offset = 0
+) -> shapes.Page[Community]:
+    """List the graph's communities."""
+    found = store.communities(published_version(collection), level=level, limit=limit + 1, offset=offset)
+    return shapes.page(found, limit, offset)
+
+
+@router.get(
+    "/collections/{collection}/reports",
+    responses=shapes.page_example(_REPORT, "Community reports") | problems.documented(409),
+)
+def list_reports(
+    collection: ReadCollection, level: Level = None, limit: Limit = 50, offset: Offset = 0
+) -> shapes.Page[CommunityReport]:
+    """List the graph's community reports."""
+    found = store.reports(published_version(collection), level=level, limit=limit + 1, offset=offset)
+    return shapes.page(found, limit, offset)

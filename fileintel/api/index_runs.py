@@ -1,0 +1,84 @@
+"""Routes of index runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response
+
+from fileintel.api import problems, shapes
+from fileintel.api.access import ReadCollection, Reader, WriteCollection, Writer, reaches
+from fileintel.api.collections import Limit, Offset
+from fileintel.api.pace import Pace
+from fileintel.errors import NotFoundError
+from fileintel.model import ApiKey, IndexRun
+from fileintel.store import runs as store
+from fileintel.tasks import bells
+
+router = APIRouter(tags=["index runs"], responses=problems.documented(401, 403, 404, 422, 503))
+RunId = Annotated[int, Path(alias="run", ge=1, lt=2**31, description="the run's number", examples=[7])]
+_pace = Pace()
+
+
+def _run_for(key: ApiKey, run_id: int) -> IndexRun:
+    missing = NotFoundError(f"there is no index run {run_id}")
+    try:
+        run = store.get(run_id)
+    except NotFoundError:
+        raise missing from None
+    if not reaches(key, run.collection_id):
+        raise missing
+    return run
+
+
+def _progress(run: IndexRun) -> shapes.IndexProgress:
+    steps = store.progress(run.id)
+    done = sum(step.done for step in steps)
+    left = sum(step.pending + step.leased for step in steps)
+    failed = sum(step.failed for step in steps)
+    running = run.state == "running"
+    return shapes.IndexProgress(
+        run=run,
+        steps=steps,
+        calls_in_flight=store.calls_in_flight() if running else 0,
+        eta_seconds=_pace.seconds_left(run.id, done, left) if running else None,
+        failures=[shapes.Failure(**failure) for failure in store.failures(run.id)] if failed else [],
+    )
+
+
+@router.post(
+    "/collections/{collection}/index-runs",
+    status_code=202,
+    responses=shapes.example(202, shapes.RUN, "The run that was started, or the one running already")
+    | problems.documented(409),
+)
+def start_index_run(collection: WriteCollection, response: Response) -> IndexRun:
+    """Build the collection's index; a build that runs already is joined."""
+    run = bells.start_index(collection.id)
+    response.headers["Location"] = f"/api/v2/index-runs/{run.id}"
+    return run
+
+
+@router.get(
+    "/collections/{collection}/index-runs",
+    responses=shapes.page_example(shapes.RUN, "The collection's runs"),
+)
+def list_index_runs(collection: ReadCollection, limit: Limit = 100, offset: Offset = 0) -> shapes.Page[IndexRun]:
+    """List a collection's index runs."""
+    return shapes.page(store.list_for(collection.id)[offset : offset + limit + 1], limit, offset)
+
+
+@router.get("/index-runs/{run}", responses=shapes.example(200, shapes.PROGRESS, "The run and its progress"))
+def show_index_run(key: Reader, run_id: RunId) -> shapes.IndexProgress:
+    """Show a run: its step, items done and left per step, calls in flight, tokens, time left."""
+    return _progress(_run_for(key, run_id))
+
+
+@router.post(
+    "/index-runs/{run}/cancel",
+    responses=shapes.example(200, {**shapes.RUN, "state": "cancelled"}, "The run") | problems.documented(409),
+)
+def cancel_index_run(key: Writer, run_id: RunId) -> IndexRun:
+    """Stop a run; what it learned stays remembered, what is published stays as it is."""
+    run = _run_for(key, run_id)
+    return store.cancel(run.id)

@@ -1,0 +1,237 @@
+"""What the API takes and gives beside the nouns of `model`; the examples the OpenAPI document shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from fileintel.model import ApiKey, Document, IndexRun, Query, QueryMode, Scope, StepProgress
+
+MAX_QUESTION = 8_000
+Item = TypeVar("Item")
+
+
+def _no_nul(value: str) -> str:
+    if "\x00" in value:
+        raise ValueError("holds a NUL character")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_no_nul)]
+
+
+class Body(BaseModel):
+    """A request body: unknown members are refused, so that a misspelt one is not silently ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class NewCollection(Body):
+    """A collection to be made."""
+
+    name: Text = Field(min_length=1, max_length=200, examples=["minutes"])
+    description: Text = Field("", max_length=4_000, examples=["Minutes of the harbour board, 2019 to 2024"])
+
+
+class NewQuery(Body):
+    """A question to a collection; `auto` chooses the mode by the question."""
+
+    question: Text = Field(max_length=MAX_QUESTION, examples=["Who signed the contract with Nordhafen?"])
+    mode: QueryMode = Field("auto", examples=["auto"])
+
+
+class NewKey(Body):
+    """An API key to be made; without `collections` (names or ids) it reaches all of them."""
+
+    name: Text = Field(min_length=1, max_length=200, examples=["intranet search"])
+    scopes: tuple[Scope, ...] = Field(("read",), min_length=1, examples=[["read"]])
+    collections: tuple[Text, ...] | None = Field(None, examples=[["minutes"]])
+
+
+class CreatedKey(BaseModel):
+    """A key and its secret, which is told this once and kept nowhere."""
+
+    key: ApiKey
+    secret: str = Field(examples=["fi_4vGm…"])
+
+
+class Page(BaseModel, Generic[Item]):
+    """Some of a list's items; `next_offset` asks for the following ones and is null at the end."""
+
+    items: list[Item]
+    next_offset: int | None = Field(None, examples=[None])
+
+
+def page(found: Sequence[Item], limit: int, offset: int) -> Page[Item]:
+    """Return a page from up to `limit` + 1 items found from `offset` on."""
+    return Page(items=list(found[:limit]), next_offset=offset + limit if len(found) > limit else None)
+
+
+class UploadedPart(BaseModel):
+    """What became of one file of a form: a document, or the problem for which it was refused."""
+
+    name: str = Field(examples=["minutes-2021.pdf"])
+    created: bool = Field(description="false when the collection had these bytes already, or when it was refused")
+    document: Document | None = None
+    problem: dict[str, Any] | None = None
+
+
+class UploadedForm(BaseModel):
+    """What became of the files of a form, in their order."""
+
+    documents: list[UploadedPart]
+    refused: int = Field(description="how many of them were refused", examples=[0])
+
+
+class Failure(BaseModel):
+    """A work item that failed for good, and why."""
+
+    step: str = Field(examples=["extract_graph"])
+    key: str
+    attempts: int
+    error: str | None
+
+
+class IndexProgress(BaseModel):
+    """An index run and how far it has come."""
+
+    run: IndexRun
+    steps: list[StepProgress]
+    calls_in_flight: int = Field(description="calls all workers wait for at this moment", examples=[150])
+    eta_seconds: float | None = Field(
+        description="until the items known so far are done, at the last minute's pace; null while unknown"
+    )
+    failures: list[Failure] = Field(description="the first of the items that failed, with their last errors")
+
+
+class Graph(BaseModel):
+    """The published index of a collection: its version and how much it holds."""
+
+    version: int | None = Field(description="the index version questions are answered from; null before the first")
+    counts: dict[str, int] = Field(examples=[{"entities": 212, "relationships": 431, "communities": 24, "reports": 24}])
+
+
+class WorkInProgress(BaseModel):
+    """What is being done now in the collections the key reaches."""
+
+    index_runs: list[IndexRun]
+    documents: list[Document]
+    queries: list[Query]
+
+
+class Alive(BaseModel):
+    """The process serves requests."""
+
+    status: str = Field(examples=["alive"])
+    version: str = Field(examples=["0.1.0"])
+
+
+class Part(BaseModel):
+    """One thing the service needs."""
+
+    ok: bool
+    detail: str = Field(examples=["ok"])
+
+
+class Ready(BaseModel):
+    """Whether the service can do its work, and each part of it."""
+
+    status: str = Field(examples=["ready"])
+    parts: dict[str, Part]
+
+
+_AT = "2026-03-02T09:30:00Z"
+_COLLECTION_ID = "0b0f6a52-9c1e-4f0e-9a55-6e2d4b7a7f10"
+COLLECTION = {
+    "id": _COLLECTION_ID,
+    "name": "minutes",
+    "description": "Minutes of the harbour board, 2019 to 2024",
+    "created_at": _AT,
+    "published_version": 7,
+    "documents": 12,
+}
+DOCUMENT = {
+    "id": "5f6c1c9e-0c62-4d0b-8f9d-1f0c3f0e9a11",
+    "collection_id": _COLLECTION_ID,
+    "name": "minutes-2021.pdf",
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "size": 482133,
+    "media_type": "application/pdf",
+    "title": "Minutes 2021",
+    "state": "ready",
+    "pages": 34,
+    "text_units": 61,
+    "error_code": None,
+    "error": None,
+    "created_at": _AT,
+}
+RUN = {
+    "id": 7,
+    "collection_id": _COLLECTION_ID,
+    "state": "running",
+    "step": "extract_graph",
+    "created_at": _AT,
+    "finished_at": None,
+    "error": None,
+    "chat_model": "qwen3-32b",
+    "embedding_model": "all-MiniLM-L6-v2-int8",
+    "calls": 310,
+    "calls_remembered": 42,
+    "tokens_in": 410332,
+    "tokens_out": 96110,
+}
+STEP = {"step": "extract_graph", "pending": 90, "leased": 150, "done": 352, "failed": 0}
+PROGRESS = {"run": RUN, "steps": [STEP], "calls_in_flight": 150, "eta_seconds": 31.5, "failures": []}
+QUERY = {
+    "id": "c56a4180-65aa-42ec-a945-5fd21dec0538",
+    "collection_id": _COLLECTION_ID,
+    "question": "Who signed the contract with Nordhafen?",
+    "mode": "auto",
+    "state": "complete",
+    "answer": {
+        "text": "It was signed by Ines Brandt [1].",
+        "mode": "basic",
+        "citations": [
+            {
+                "number": 1,
+                "document_id": DOCUMENT["id"],
+                "document_name": "minutes-2021.pdf",
+                "text_unit_id": "7d865e959b2466918c9863afca942d0fb89d7c9ac0c99bafc3749504ded97730",
+                "page": 12,
+                "heading": "Item 4 > Contracts",
+                "quote": "The contract with Nordhafen was signed by Ines Brandt on 3 May.",
+            }
+        ],
+        "refused": False,
+        "marks_removed": 0,
+        "chat_model": "qwen3-32b",
+        "embedding_model": "all-MiniLM-L6-v2-int8",
+        "index_version": 7,
+        "tokens_in": 2311,
+        "tokens_out": 74,
+    },
+    "error_code": None,
+    "error": None,
+    "created_at": _AT,
+    "finished_at": "2026-03-02T09:30:04Z",
+}
+KEY = {
+    "id": "1f0c3f0e-0c62-4d0b-8f9d-9a115f6c1c9e",
+    "name": "intranet search",
+    "scopes": ["read"],
+    "collections": [_COLLECTION_ID],
+    "created_at": _AT,
+    "revoked_at": None,
+}
+
+
+def example(status: int, value: object, description: str) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI entry of a successful response with its example."""
+    return {status: {"description": description, "content": {"application/json": {"example": value}}}}
+
+
+def page_example(item: object, description: str) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI entry of a page that holds `item`."""
+    return example(200, {"items": [item], "next_offset": None}, description)

@@ -1,0 +1,200 @@
+"""`fileintel graphrag`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from fileintel.cli import output
+from fileintel.cli.collection import Name
+from fileintel.errors import ConflictError, FileIntelError
+
+app = typer.Typer(help="Build a collection's graph and look at it.")
+Limit = Annotated[int, typer.Option(min=1, help="Show at most so many.")]
+Level = Annotated[int | None, typer.Option(min=0, help="Only this level; 0 is the coarsest.")]
+
+
+class RunFailedError(FileIntelError):
+    """An index run did not complete."""
+
+    title = "index run"
+
+
+@app.command()
+def index(
+    collection: Name,
+    wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for its end, and show how it goes.")] = False,
+    as_json: output.Json = False,
+) -> None:
+    """Build the collection's graph; what was asked of the LLM before is not asked again."""
+    from fileintel.cli import progress
+    from fileintel.cli.client import connect, part
+
+    where = f"/collections/{part(collection)}"
+    with connect() as api:
+        run = api.post(f"{where}/index-runs")
+        if not wait:
+            if as_json:
+                output.print_json(run)
+            else:
+                output.line(f"index run {run['id']} is under way; see `fileintel graphrag status {collection}`")
+            return
+        try:
+            ended = progress.wait_for_run(api, run["id"], quiet=as_json)
+        except KeyboardInterrupt:
+            output.note(f"the run goes on; see `fileintel graphrag status {collection}`, or `cancel`")
+            raise
+        graph = api.get(f"{where}/graph")
+    run = ended["run"]
+    if as_json:
+        output.print_json({**ended, "graph": graph})
+    elif run["state"] == "complete":
+        output.facts(_facts(run) | graph["counts"])
+    if run["state"] != "complete":
+        raise RunFailedError(f"index run {run['id']} is {run['state']}{_reason(ended)}")
+
+
+def _reason(progress: dict[str, Any]) -> str:
+    if progress["run"]["error"]:
+        return f": {progress['run']['error']}"
+    if progress["failures"]:
+        first = progress["failures"][0]
+        return f": {first['step']}: {first['error']}"
+    return ""
+
+
+def _facts(run: dict[str, Any]) -> dict[str, object]:
+    took = None
+    if run["finished_at"]:
+        spent = datetime.fromisoformat(run["finished_at"]) - datetime.fromisoformat(run["created_at"])
+        took = output.duration(spent.total_seconds())
+    return {
+        "index run": f"{run['id']} {run['state']}",
+        "took": took,
+        "chat model": run["chat_model"],
+        "embedding model": run["embedding_model"],
+        "calls": f"{run['calls']} made, {run['calls_remembered']} remembered",
+        "tokens": f"{run['tokens_in']:,} in, {run['tokens_out']:,} out",
+    }
+
+
+@app.command()
+def status(collection: Name, as_json: output.Json = False) -> None:
+    """Show the collection's newest index run and the graph questions are answered from."""
+    from fileintel.cli.client import connect, part
+
+    where = f"/collections/{part(collection)}"
+    with connect() as api:
+        runs = api.items(f"{where}/index-runs", most=1)
+        progress = api.get(f"/index-runs/{runs[0]['id']}") if runs else None
+        graph = api.get(f"{where}/graph")
+    if as_json:
+        output.print_json({"progress": progress, "graph": graph})
+        return
+    if progress is None:
+        output.line(f"never indexed: `fileintel graphrag index {collection}` builds the graph")
+        return
+    published = graph["version"]
+    output.facts(
+        _facts(progress["run"])
+        | {
+            "why": _reason(progress).removeprefix(": ") or None,
+            "published": "none yet" if published is None else f"version {published}",
+        }
+        | graph["counts"]
+    )
+    if progress["steps"]:
+        output.line()
+        columns = ("step", "done", "leased", "pending", "failed")
+        output.table(columns, [[step[column] for column in columns] for step in progress["steps"]])
+    if progress["run"]["state"] == "running":
+        output.line()
+        left = progress["eta_seconds"]
+        more = "" if left is None else f", about {output.duration(left)} left"
+        output.line(f"{progress['calls_in_flight']} calls in flight{more}")
+
+
+@app.command()
+def entities(
+    collection: Name,
+    search: Annotated[str | None, typer.Option(help="Only those whose title holds this.")] = None,
+    limit: Limit = 50,
+    as_json: output.Json = False,
+) -> None:
+    """List the graph's entities."""
+    columns = ("title", "type", "degree", "frequency", "description")
+    _list(collection, "entities", columns, limit, as_json, search=search)
+
+
+@app.command()
+def relationships(collection: Name, limit: Limit = 50, as_json: output.Json = False) -> None:
+    """List the graph's relationships."""
+    _list(collection, "relationships", ("source", "target", "weight", "description"), limit, as_json)
+
+
+@app.command()
+def communities(collection: Name, level: Level = None, limit: Limit = 50, as_json: output.Json = False) -> None:
+    """List the graph's communities."""
+    columns = ("number", "level", "parent", "size", "title")
+    _list(collection, "communities", columns, limit, as_json, level=level)
+
+
+@app.command()
+def reports(
+    collection: Name,
+    level: Level = None,
+    limit: Limit = 50,
+    full: Annotated[bool, typer.Option("--full", help="Print the reports whole.")] = False,
+    as_json: output.Json = False,
+) -> None:
+    """List the graph's community reports."""
+    if not full or as_json:
+        columns = ("community", "level", "rank", "title", "summary")
+        _list(collection, "reports", columns, limit, as_json, level=level)
+        return
+    for report in _found(collection, "reports", limit, level=level):
+        output.line(f"== community {report['community']}, level {report['level']}, rank {report['rank']:g}")
+        output.block(report["full_content"])
+        output.line()
+
+
+def _found(collection: str, noun: str, limit: int, **parameters: Any) -> list[dict[str, Any]]:
+    from fileintel.cli.client import connect, part
+
+    with connect() as api:
+        return api.items(f"/collections/{part(collection)}/{noun}", most=limit, **parameters)
+
+
+def _list(collection: str, noun: str, columns: tuple[str, ...], limit: int, as_json: bool, **parameters: Any) -> None:
+    found = _found(collection, noun, limit, **parameters)
+    if as_json:
+        output.print_json(found)
+        return
+    output.table(columns, [[_value(item, column) for column in columns] for item in found])
+
+
+def _value(item: dict[str, Any], column: str) -> object:
+    if column == "size":
+        return len(item["entity_ids"])
+    value = item[column]
+    if isinstance(value, float):
+        return f"{value:g}"
+    return output.shorten(value, 100) if isinstance(value, str) else value
+
+
+@app.command()
+def cancel(collection: Name, as_json: output.Json = False) -> None:
+    """Stop the collection's index run; what it learned stays remembered."""
+    from fileintel.cli.client import connect, part
+
+    with connect() as api:
+        runs = api.items(f"/collections/{part(collection)}/index-runs", most=1)
+        if not runs or runs[0]["state"] != "running":
+            raise ConflictError(f"no index run of {collection!r} is under way")
+        run = api.post(f"/index-runs/{runs[0]['id']}/cancel")
+    if as_json:
+        output.print_json(run)
+    else:
+        output.line(f"index run {run['id']} is {run['state']}")

@@ -1,0 +1,135 @@
+"""`fileintel query`."""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fileintel.cli import output
+from fileintel.cli.collection import Name
+from fileintel.errors import FileIntelError, InputError, ServiceError
+
+if TYPE_CHECKING:
+    from fileintel.cli.client import Api
+
+app = typer.Typer()
+_LOOK_AGAIN_SECONDS = 1.0
+
+
+class Mode(StrEnum):
+    """How a question is answered."""
+
+    AUTO = "auto"
+    BASIC = "basic"
+    LOCAL = "local"
+    GLOBAL = "global"
+
+
+class AnswerFailedError(FileIntelError):
+    """A question could not be answered."""
+
+    title = "unanswered question"
+
+
+@app.command()
+def query(
+    collection: Name,
+    question: Annotated[str, typer.Argument(help="What to ask.", show_default=False)],
+    mode: Annotated[Mode, typer.Option(help="How to answer: by text, by graph, by reports, or as fits.")] = Mode.AUTO,
+    wait: Annotated[float, typer.Option(min=1, help="Wait at most so many seconds for the answer.")] = 600,
+    as_json: output.Json = False,
+) -> None:
+    """Ask a collection a question; the answer streams, its citations follow."""
+    from fileintel.cli.client import connect, part
+
+    if not question.strip():
+        raise InputError("the question is empty: ask something")
+    with connect() as api:
+        asked = api.post(f"/collections/{part(collection)}/queries", {"question": question, "mode": mode.value})
+        screen = _Screen(quiet=as_json)
+        answer = _follow(api, asked["id"], screen, time.monotonic() + wait)
+        if as_json:
+            output.print_json(api.get(f"/queries/{part(asked['id'])}"))
+            return
+    screen.close(answer)
+    _print_citations(answer)
+
+
+def _follow(api: Api, query_id: str, screen: _Screen, until: float) -> dict[str, Any]:
+    """Return the answer, showing it as it comes; a stream that breaks is no loss, since the answer is kept."""
+    from fileintel.cli.client import ApiError, part
+
+    where = f"/queries/{part(query_id)}"
+    try:
+        for kind, data in api.events(f"{where}/events"):
+            if kind == "delta":
+                screen.show(data["text"])
+            elif kind == "restart":
+                screen.restart()
+            elif kind == "answer":
+                return dict(data)
+            elif data.get("code") != "timeout":
+                raise AnswerFailedError(data["detail"] or "the question could not be answered")
+            if time.monotonic() > until:
+                break
+    except ServiceError as error:
+        output.note(f"{error}; asking for the whole answer instead")
+    except ApiError as error:
+        if error.status != 503:
+            raise
+    while True:
+        query = api.get(where)
+        if query["state"] == "complete":
+            return dict(query["answer"])
+        if query["state"] == "failed":
+            raise AnswerFailedError(query["error"] or "the question could not be answered")
+        if time.monotonic() > until:
+            raise AnswerFailedError(f"no answer yet; it will be at {api.url}/api/v2{where}")
+        time.sleep(_LOOK_AGAIN_SECONDS)
+
+
+class _Screen:
+    """The answer as it is written."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._text = ""
+
+    def show(self, piece: str) -> None:
+        self._text += piece
+        if not self._quiet:
+            output.write(piece)
+
+    def restart(self) -> None:
+        if self._text and not self._quiet:
+            output.write("\n")
+            output.note("the answer begins anew")
+        self._text = ""
+
+    def close(self, answer: dict[str, Any]) -> None:
+        """End the answer; print it whole if what streamed is not what it became."""
+        if self._text.strip() != answer["text"].strip():
+            output.write("\n\n" if self._text else "")
+            output.write(answer["text"])
+        output.write("\n")
+
+
+def _print_citations(answer: dict[str, Any]) -> None:
+    for citation in answer["citations"]:
+        place = [citation["document_name"]]
+        if citation["page"] is not None:
+            place.append(f"page {citation['page']}")
+        if citation["heading"]:
+            place.append(citation["heading"])
+        output.line()
+        output.line(f"[{citation['number']}] {', '.join(place)}")
+        output.line(f"    “{' '.join(citation['quote'].split())}”")
+    version = answer["index_version"]
+    built = "the documents' text" if version is None else f"index version {version}"
+    output.line()
+    output.line(f"{answer['mode']}, from {built}, by {answer['chat_model']} and {answer['embedding_model']}")
+    if answer["marks_removed"]:
+        output.line(f"{answer['marks_removed']} marks that led to no source were removed")

@@ -1,0 +1,1 @@
+"""What is worked out from the settings: whether they can work, how they are shown, which suit a machine."""

@@ -1,0 +1,125 @@
+"""The context of each community report: its entities and relationships as GraphRAG's tables of text.
+
+GraphRAG's `build_local_context` (graphrag 3.3) rebuilds frames, CSV and token counts for every edge it adds; this
+module gives the same strings in one pass over the graph and one token count per community that fits.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from fileintel.model import Community, Entity, Relationship
+from fileintel.protocols import Tokenizer
+
+NO_DESCRIPTION = "No Description"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportContext:
+    """What a community's report is written from: the prompt's text, and the rows in it."""
+
+    community: Community
+    text: str
+    entities: tuple[Entity, ...]
+    relationships: tuple[Relationship, ...]
+
+
+def report_contexts(
+    communities: Sequence[Community],
+    entities: Sequence[Entity],
+    relationships: Sequence[Relationship],
+    *,
+    tokenizer: Tokenizer,
+    max_tokens: int,
+) -> Iterator[ReportContext]:
+    """Yield every community's context, cut at the last relationship that keeps it within `max_tokens`.
+
+    As in GraphRAG each entity brings at most one relationship: the first at the community's level that starts from
+    it, else the first that ends in it; relationships stand by combined degree, each preceded by its entities.
+    """
+    by_id = {e.id: e for e in entities}
+    levels: dict[int, list[Community]] = defaultdict(list)
+    for community in communities:
+        levels[community.level].append(community)
+    for level in sorted(levels):
+        at_level = {by_id[entity].title for c in levels[level] for entity in c.entity_ids}
+        starting: dict[str, Relationship] = {}
+        ending: dict[str, Relationship] = {}
+        for relationship in relationships:
+            if relationship.source in at_level and relationship.target in at_level:
+                starting.setdefault(relationship.source, relationship)
+                ending.setdefault(relationship.target, relationship)
+        for community in levels[level]:
+            members = {by_id[entity].title: by_id[entity] for entity in community.entity_ids}
+            brought = [starting.get(title) or ending.get(title) for title in sorted(members)]
+            edges = sorted(
+                (edge for edge in brought if edge is not None),
+                key=lambda edge: (-edge.combined_degree, edge.human_readable_id),
+            )
+            yield _fitted(community, members, edges, tokenizer, max_tokens)
+
+
+def _fitted(
+    community: Community,
+    members: dict[str, Entity],
+    edges: Sequence[Relationship],
+    tokenizer: Tokenizer,
+    max_tokens: int,
+) -> ReportContext:
+    context = _context(community, members, edges)
+    if tokenizer.count(context.text) <= max_tokens:
+        return context
+    # The longest prefix that fits; the first relationship stays whatever its length, as in GraphRAG.
+    fits, too_many = 1, len(edges)
+    while too_many - fits > 1:
+        middle = (fits + too_many) // 2
+        if tokenizer.count(_context(community, members, edges[:middle]).text) <= max_tokens:
+            fits = middle
+        else:
+            too_many = middle
+    return _context(community, members, edges[:fits])
+
+
+def _context(community: Community, members: dict[str, Entity], edges: Sequence[Relationship]) -> ReportContext:
+    shown: dict[str, Entity] = {}
+    rows: dict[str, Relationship] = {}
+    for edge in edges:
+        for end in (edge.source, edge.target):
+            if end in members:
+                shown.setdefault(end, members[end])
+        rows.setdefault(edge.id, edge)
+    tables = []
+    if shown:
+        header = ("human_readable_id", "title", "description", "degree")
+        tables.append(
+            "-----Entities-----\n"
+            + _csv(
+                header,
+                [(e.human_readable_id, e.title, e.description or NO_DESCRIPTION, e.degree) for e in shown.values()],
+            )
+        )
+    if rows:
+        header5 = ("human_readable_id", "source", "target", "description", "combined_degree")
+        tables.append(
+            "-----Relationships-----\n"
+            + _csv(
+                header5,
+                [
+                    (r.human_readable_id, r.source, r.target, r.description or NO_DESCRIPTION, r.combined_degree)
+                    for r in rows.values()
+                ],
+            )
+        )
+    return ReportContext(community, "\n\n".join(tables), tuple(shown.values()), tuple(rows.values()))
+
+
+def _csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    written = io.StringIO()
+    writer = csv.writer(written, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return written.getvalue()

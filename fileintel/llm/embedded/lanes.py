@@ -1,0 +1,136 @@
+"""CPU work in processes of its own: each lane is one process with its models, all fed from one queue by urgency."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import itertools
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TYPE_CHECKING, Any
+
+from fileintel.errors import ModelServerError
+
+if TYPE_CHECKING:
+    from fileintel.llm.embedded.stages import Models
+
+URGENT, LATER = 0, 1  # a waiting person goes before index work
+_PR_SET_PDEATHSIG = 1
+_ATTEMPTS = 2  # a job whose process was killed runs once more; a job that kills twice is given up
+_models: Models | None = None  # of this process, when it is a lane's
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when the process `parent`, which started it, ends; nothing off Linux."""
+    if sys.platform != "linux":
+        return
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if os.getppid() != parent:  # it ended before we asked
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _start_lane(parent: int, threads: int) -> None:
+    global _models
+    die_with_parent(parent)
+    from fileintel.llm.embedded.stages import Models  # here, so that the HTTP process never loads spaCy
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the parent's to handle
+    _models = Models(threads)
+
+
+def _run(method: str, arguments: tuple[Any, ...]) -> Any:
+    assert _models is not None
+    return getattr(_models, method)(*arguments)
+
+
+def _process_id() -> int:
+    return os.getpid()
+
+
+class Lanes:
+    """A fixed number of model processes behind one queue; a process that dies is replaced and its job done again."""
+
+    def __init__(self, processes: int, threads: int = 1) -> None:
+        self._processes = processes
+        self._threads = threads
+        self._queue: asyncio.PriorityQueue[tuple[int, int, str, tuple[Any, ...], asyncio.Future[Any]]]
+        self._queue = asyncio.PriorityQueue()
+        self._order = itertools.count()
+        self._lanes: list[asyncio.Task[None]] = []
+        self._pools: list[ProcessPoolExecutor] = []
+        self.process_ids: list[int] = []
+
+    async def start(self) -> None:
+        """Start the processes and return when every one has loaded its models."""
+        self._pools = [self._new_pool() for _ in range(self._processes)]
+        loop = asyncio.get_running_loop()
+        self.process_ids = list(
+            await asyncio.gather(*(loop.run_in_executor(pool, _process_id) for pool in self._pools))
+        )
+        self._lanes = [asyncio.create_task(self._serve(number)) for number in range(self._processes)]
+
+    async def stop(self) -> None:
+        """End the processes at once; jobs still waiting are cancelled."""
+        for lane in self._lanes:
+            lane.cancel()
+        await asyncio.gather(*self._lanes, return_exceptions=True)
+        while not self._queue.empty():
+            self._queue.get_nowait()[4].cancel()
+        for process_id in self.process_ids:
+            _end(process_id)
+        for pool in self._pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for a process."""
+        return self._queue.qsize()
+
+    async def run(self, urgency: int, method: str, *arguments: Any) -> Any:
+        """Return what the model method makes of the arguments; raises what it raises, or ModelServerError."""
+        job: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._queue.put_nowait((urgency, next(self._order), method, arguments, job))
+        return await job
+
+    def _new_pool(self) -> ProcessPoolExecutor:
+        # "spawn", since a forked onnxruntime or a forked event loop is not safe to use.
+        context = multiprocessing.get_context("spawn")
+        initialise: Callable[..., None] = _start_lane
+        return ProcessPoolExecutor(1, context, initializer=initialise, initargs=(os.getpid(), self._threads))
+
+    async def _serve(self, number: int) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            _, _, method, arguments, job = await self._queue.get()
+            for attempt in range(_ATTEMPTS):
+                if job.done():  # the client has gone
+                    break
+                try:
+                    result = await loop.run_in_executor(self._pools[number], _run, method, arguments)
+                except BrokenProcessPool:
+                    self._pools[number].shutdown(wait=False)
+                    self._pools[number] = self._new_pool()
+                    self.process_ids[number] = await loop.run_in_executor(self._pools[number], _process_id)
+                    if attempt == _ATTEMPTS - 1 and not job.done():
+                        job.set_exception(ModelServerError("a model process died twice over this request"))
+                except Exception as error:  # whatever the stage raised belongs to its caller
+                    if not job.done():
+                        job.set_exception(error)
+                    break
+                else:
+                    if not job.done():
+                        job.set_result(result)
+                    break
+
+
+def _end(process_id: int) -> None:
+    try:
+        os.kill(process_id, signal.SIGTERM)
+    except ProcessLookupError:
+        return

@@ -1,0 +1,132 @@
+"""What a question asks: its weighty terms, the names and numbers an answer must know, and the kind of answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from spacy.tokens import Doc
+
+from fileintel.llm.embedded.language import STOP_WORDS, stem, word_set, words
+
+AnswerKind = Literal[
+    "person",
+    "date",
+    "number",
+    "rate",
+    "place",
+    "path",
+    "command",
+    "reason",
+    "manner",
+    "expansion",
+    "definition",
+    "thing",
+]
+
+_QUANTITIES = (
+    "number|amount|percentage|share|price|cost|fee|population|height|length|weight|age|salary|budget|speed|port|size|"
+    "capacity|depth|width|distance|temperature|duration|limit|minimum|maximum|rate|score|phone number|version"
+)
+_KINDS: tuple[tuple[AnswerKind, str], ...] = (
+    ("person", r"\b(?:who|whom|whose|which (?:person|people|man|woman|author))\b"),
+    ("date", r"\b(?:when|(?:what|which) (?:year|date|day|month|century|decade|time)|how (?:long ago|recently))\b"),
+    ("rate", r"\bhow (?:often|frequently)\b"),
+    ("number", r"\bhow (?:many|much|long|old|large|big|tall|high|far|fast|wide|deep|heavy|small)\b"),
+    ("number", rf"\b(?:what|which)(?: is| was| are| were)?(?: the| an?)?(?: [\w-]+){{0,2}} (?:{_QUANTITIES})s?\b"),
+    ("path", r"\b(?:what|which)(?: is| are)?(?: the)?(?: [\w-]+){0,2} (?:file|directory|folder|path|url|website)\b"),
+    ("place", r"\b(?:where|(?:what|which) (?:city|country|town|place|location|street|region|harbour|island))\b"),
+    (
+        "command",
+        r"\b(?:what|which)(?: is| are)?(?: the)?(?: [\w-]+){0,2} (?:command|tool|program|utility|option|package)\b",
+    ),
+    ("reason", r"\b(?:why|what (?:is|was) the (?:reason|cause)|what caused)\b"),
+    ("manner", r"^how\b"),
+    ("expansion", r"\bstands? for\b|\b(?:abbreviation|acronym)\b"),
+    (
+        "definition",
+        r"^(?:what|which) (?:is|are|was|were) (?:an? |the )?[\w+./-]+(?: [\w+./-]+)?\??$|^define\b|\bmean\b",
+    ),
+)
+# Words that say of which kind the answer is, or only that something is asked; an answer need not repeat them.
+_EMPTY_WORDS = frozenset(
+    stem(word)
+    for word in word_set(
+        "file command option package tool name number year city country company organization person program "
+        "utility place date day amount kind type purpose reason word term title parameter directory folder value way "
+        "mean stand call use role do does happen tell give need exist exact exactly contain consist known become come"
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A content word of the question.
+
+    `weight` (0-1) is its part in finding the sentence: rare words find best. `claim` (0-1) is its part in deciding
+    whether the sentence answers: "price" is a common word, and a sentence without a price does not answer.
+    """
+
+    stem: str
+    word: str
+    weight: float
+    claim: float
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question as the answer stage works on it; `required` are names and numbers no answer may lack."""
+
+    text: str
+    kind: AnswerKind
+    terms: tuple[Term, ...]
+    required: tuple[str, ...]
+
+    @property
+    def stems(self) -> frozenset[str]:
+        """The stems of the question's content words."""
+        return frozenset(term.stem for term in self.terms)
+
+    @property
+    def statement(self) -> str:
+        """The question less its question words: closer in form to a sentence that answers it."""
+        return re.sub(
+            r"(?i)^(?:what|which|who|whom|whose|when|where|why|how)\b"
+            r"(?:\s+(?:is|are|was|were|do|does|did|can|could|should|would|will|has|have|many|much|often|long|old)\b)*"
+            r"(?:\s+(?:the|an?|you|i|one)\b)?\s*",
+            "",
+            self.text.strip().rstrip("?").strip(),
+        )
+
+
+def understand(text: str, doc: Doc, rarity: Callable[[str], float]) -> Question:
+    """Read a question; `doc` is spaCy's reading of it, `rarity` says how rare a word is (0-1)."""
+    lower = " ".join(text.lower().split())
+    kind = next((name for name, pattern in _KINDS if re.search(pattern, lower)), "thing")
+    found: dict[str, Term] = {}
+    for word in words(text):
+        if word.lower() in STOP_WORDS or (len(word) == 1 and not word.isdigit()):
+            continue
+        key = stem(word)
+        rare = rarity(word)
+        empty = 0.3 if key in _EMPTY_WORDS else 1.0
+        found.setdefault(key, Term(key, word, max(0.05, empty * rare**2), empty * (0.5 + 0.5 * rare)))
+    return Question(text.strip(), kind, tuple(found.values()), _required(text, doc))
+
+
+def _required(text: str, doc: Doc) -> tuple[str, ...]:
+    """Return the stems of the names and numbers in a question; its first word counts only where it is written oddly."""
+    needed: dict[str, None] = {}
+    for number, word in enumerate(words(text)):
+        if word.lower() in STOP_WORDS:
+            continue
+        written_as_name = (word[:1].isupper() and number > 0) or any(c.isupper() for c in word[1:])
+        if written_as_name or any(c.isdigit() for c in word):
+            needed[stem(word)] = None
+    for token in doc:
+        # A question typed in lower case: the tagger still knows most names.
+        if token.ent_type_ in ("PERSON", "GPE") and token.is_alpha and token.text.lower() not in STOP_WORDS:
+            needed[stem(token.text)] = None
+    return tuple(needed)

@@ -1,0 +1,220 @@
+"""Documents and their text units."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fileintel.errors import NotFoundError
+from fileintel.model import Document, ParsedDocument, TextUnit, Vector
+from fileintel.store.engine import as_json, as_vector, execute, row, rows, run, transaction
+
+_SELECT = """
+    SELECT d.id, d.collection_id, d.name, d.sha256, d.size, d.media_type, d.title, d.state, d.pages,
+           (SELECT count(*) FROM document_text_units u WHERE u.document_id = d.id)::int AS text_units,
+           d.error_code, d.error, d.created_at
+    FROM documents d
+"""
+
+
+def add(collection_id: str, *, name: str, sha256: str, size: int) -> tuple[Document, bool]:
+    """Enter an uploaded file; the same bytes in the same collection again give the document there and False.
+
+    A document whose reading had failed is queued again, since a new upload is a new try.
+    """
+    document_id = str(uuid.uuid4())
+    with transaction() as connection:
+        run(
+            connection,
+            """INSERT INTO documents (id, collection_id, name, sha256, size)
+               VALUES (:id, :collection, :name, :sha256, :size)
+               ON CONFLICT (collection_id, sha256) DO UPDATE SET
+                   state = 'queued', attempts = 0, leased_by = NULL, error = NULL, error_code = NULL,
+                   name = excluded.name, rung_at = now()
+               WHERE documents.state = 'failed'""",
+            id=document_id,
+            collection=collection_id,
+            name=name,
+            sha256=sha256,
+            size=size,
+        )
+        found = (
+            run(
+                connection,
+                _SELECT + "WHERE d.collection_id = :collection AND d.sha256 = :sha256",
+                collection=collection_id,
+                sha256=sha256,
+            )
+            .mappings()
+            .one()
+        )
+    return _document(dict(found)), found["id"] == document_id
+
+
+def get(document_id: str) -> Document:
+    """The document of that id; raises NotFoundError."""
+    found = row(_SELECT + "WHERE d.id = :id", id=document_id)
+    if found is None:
+        raise NotFoundError(f"there is no document '{document_id[:80]}'")
+    return _document(found)
+
+
+def list_for(collection_id: str) -> list[Document]:
+    """A collection's documents by name."""
+    found = rows(_SELECT + "WHERE d.collection_id = :c ORDER BY d.name, d.id", c=collection_id)
+    return [_document(document) for document in found]
+
+
+def delete(document_id: str) -> None:
+    """Remove a document; text units no other document holds go with it, so no answer can quote them."""
+    with transaction() as connection:
+        units = run(
+            connection, "SELECT text_unit_id FROM document_text_units WHERE document_id = :id", id=document_id
+        ).scalars()
+        held = list(units)
+        if run(connection, "DELETE FROM documents WHERE id = :id", id=document_id).rowcount == 0:
+            raise NotFoundError(f"there is no document '{document_id[:80]}'")
+        run(
+            connection,
+            """DELETE FROM text_units t WHERE t.id = ANY(:held)
+               AND NOT EXISTS (SELECT 1 FROM document_text_units u WHERE u.text_unit_id = t.id)""",
+            held=held,
+        )
+
+
+def claim(document_id: str, worker: str) -> Document | None:
+    """Lease a queued document to a worker for reading; None when there is nothing to do."""
+    with transaction() as connection:
+        touched = run(
+            connection,
+            """UPDATE documents SET state = 'processing', leased_by = :worker, attempts = attempts + 1
+               WHERE id = :id AND state = 'queued'""",
+            id=document_id,
+            worker=worker,
+        ).rowcount
+    return get(document_id) if touched else None
+
+
+def save_text_units(document_id: str, parsed: ParsedDocument, units: Sequence[TextUnit]) -> None:
+    """Store what was read of a document; it stays in processing until its text units are embedded."""
+    with transaction() as connection:
+        run(connection, "DELETE FROM document_text_units WHERE document_id = :id", id=document_id)
+        run(
+            connection,
+            """INSERT INTO text_units (id, text, n_tokens)
+               SELECT id, text, n_tokens FROM jsonb_to_recordset(CAST(:units AS jsonb))
+                   AS u(id text, text text, n_tokens int)
+               ORDER BY id ON CONFLICT DO NOTHING""",
+            units=as_json([{"id": u.id, "text": u.text, "n_tokens": u.n_tokens} for u in units]),
+        )
+        run(
+            connection,
+            """INSERT INTO document_text_units (document_id, ordinal, text_unit_id, anchors)
+               SELECT :document, ordinal, unit, anchors FROM jsonb_to_recordset(CAST(:units AS jsonb))
+                   AS u(ordinal int, unit text, anchors jsonb)""",
+            document=document_id,
+            units=as_json(
+                [
+                    {
+                        "ordinal": u.ordinal,
+                        "unit": u.id,
+                        "anchors": [[a.offset, a.page, a.heading] for a in u.anchors],
+                    }
+                    for u in units
+                ]
+            ),
+        )
+        run(
+            connection,
+            "UPDATE documents SET media_type = :media_type, title = :title, pages = :pages WHERE id = :id",
+            id=document_id,
+            media_type=parsed.media_type,
+            title=parsed.title,
+            pages=parsed.page_count,
+        )
+
+
+def copy_text_units(document: Document) -> bool:
+    """Take over the text units of a ready document with the same bytes; False when there is none."""
+    with transaction() as connection:
+        twin = run(
+            connection,
+            "SELECT id, media_type, title, pages FROM documents WHERE sha256 = :sha256 AND state = 'ready' LIMIT 1",
+            sha256=document.sha256,
+        ).first()
+        if twin is None:
+            return False
+        run(
+            connection,
+            """INSERT INTO document_text_units (document_id, ordinal, text_unit_id, anchors)
+               SELECT :document, ordinal, text_unit_id, anchors FROM document_text_units WHERE document_id = :twin
+               ON CONFLICT DO NOTHING""",
+            document=document.id,
+            twin=twin.id,
+        )
+        run(
+            connection,
+            "UPDATE documents SET media_type = :media_type, title = :title, pages = :pages WHERE id = :id",
+            id=document.id,
+            media_type=twin.media_type,
+            title=twin.title,
+            pages=twin.pages,
+        )
+    return True
+
+
+def units_to_embed(document_id: str, model: str, limit: int) -> list[tuple[str, str]]:
+    """Up to `limit` (id, text) of a document's text units that carry no vector of this model."""
+    found = rows(
+        """SELECT DISTINCT t.id, t.text FROM document_text_units u JOIN text_units t ON t.id = u.text_unit_id
+           WHERE u.document_id = :id AND (t.embedding IS NULL OR t.embedding_model IS DISTINCT FROM :model)
+           ORDER BY t.id LIMIT :limit""",
+        id=document_id,
+        model=model,
+        limit=limit,
+    )
+    return [(unit["id"], unit["text"]) for unit in found]
+
+
+def save_embeddings(model: str, vectors: Mapping[str, Vector]) -> None:
+    """Store text units' vectors by text unit id."""
+    with transaction() as connection:
+        run(
+            connection,
+            """UPDATE text_units t SET embedding = CAST(v.embedding AS vector), embedding_model = :model
+               FROM jsonb_to_recordset(CAST(:vectors AS jsonb)) AS v(id text, embedding text) WHERE t.id = v.id""",
+            model=model,
+            vectors=as_json([{"id": key, "embedding": as_vector(vectors[key])} for key in sorted(vectors)]),
+        )
+
+
+def finish(document_id: str) -> None:
+    """Mark a document as ready to be asked."""
+    execute(
+        "UPDATE documents SET state = 'ready', leased_by = NULL, error = NULL, error_code = NULL WHERE id = :id",
+        id=document_id,
+    )
+
+
+def fail(document_id: str, code: str, error: str) -> None:
+    """Mark a document as unreadable, with the reason its owner is shown."""
+    execute(
+        "UPDATE documents SET state = 'failed', leased_by = NULL, error_code = :code, error = :error WHERE id = :id",
+        id=document_id,
+        code=code,
+        error=error,
+    )
+
+
+def release(document_id: str) -> None:
+    """Give a leased document back to the queue (its reading met an outage that a later try may cure)."""
+    execute(
+        """UPDATE documents SET state = 'queued', leased_by = NULL, rung_at = now()
+           WHERE id = :id AND state = 'processing'""",
+        id=document_id,
+    )
+
+
+def _document(found: Mapping[str, Any]) -> Document:
+    return Document(**found)

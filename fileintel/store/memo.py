@@ -1,0 +1,76 @@
+"""What LLM and embedding calls were answered, under the hash of what was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from fileintel.model import ChatAnswer, Vector, content_hash
+from fileintel.store.engine import as_json, as_vector, execute, row, rows, run, transaction
+
+INSERT_ANSWERS = """
+    INSERT INTO llm_memo (key, model, content, tokens_in, tokens_out, finish_reason)
+    SELECT key, model, content, tokens_in, tokens_out, finish_reason
+    FROM jsonb_to_recordset(CAST(:answers AS jsonb))
+        AS a(key text, model text, content text, tokens_in int, tokens_out int, finish_reason text)
+    ON CONFLICT DO NOTHING
+"""
+
+
+def recall(key: str) -> ChatAnswer | None:
+    """The remembered answer to a chat request's key, or None."""
+    found = row("SELECT content, tokens_in, tokens_out, finish_reason FROM llm_memo WHERE key = :key", key=key)
+    return None if found is None else ChatAnswer(**found, remembered=True)
+
+
+def answers_json(answers: Mapping[str, tuple[str, ChatAnswer]]) -> str:
+    """The parameter of INSERT_ANSWERS: request key -> (model, answer)."""
+    return as_json(
+        [
+            {
+                "key": key,
+                "model": model,
+                "content": answer.content,
+                "tokens_in": answer.tokens_in,
+                "tokens_out": answer.tokens_out,
+                "finish_reason": answer.finish_reason,
+            }
+            for key, (model, answer) in sorted(answers.items())
+        ]
+    )
+
+
+def remember(answers: Mapping[str, tuple[str, ChatAnswer]]) -> None:
+    """Keep answers for good: request key -> (model, answer)."""
+    with transaction() as connection:
+        run(connection, INSERT_ANSWERS, answers=answers_json(answers))
+
+
+def forget(keys: Sequence[str]) -> None:
+    """Drop answers that turned out unusable, so that the next try asks again."""
+    execute("DELETE FROM llm_memo WHERE key = ANY(:keys)", keys=list(keys))
+
+
+def recall_embeddings(model: str, texts: Sequence[str]) -> dict[str, list[float]]:
+    """Vectors remembered for these texts, by text."""
+    keys = {content_hash("embedding", model, text): text for text in texts}
+    found = rows(
+        "SELECT key, CAST(embedding AS real[]) AS embedding FROM embedding_memo WHERE key = ANY(:keys)", keys=list(keys)
+    )
+    return {keys[hit["key"]]: list(hit["embedding"]) for hit in found}
+
+
+def remember_embeddings(model: str, vectors: Mapping[str, Vector]) -> None:
+    """Keep vectors for good, by text."""
+    with transaction() as connection:
+        run(
+            connection,
+            """INSERT INTO embedding_memo (key, embedding) SELECT key, CAST(embedding AS vector)
+               FROM jsonb_to_recordset(CAST(:vectors AS jsonb)) AS v(key text, embedding text)
+               ORDER BY key ON CONFLICT DO NOTHING""",
+            vectors=as_json(
+                [
+                    {"key": content_hash("embedding", model, text), "embedding": as_vector(vector)}
+                    for text, vector in vectors.items()
+                ]
+            ),
+        )

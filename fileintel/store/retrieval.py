@@ -1,0 +1,121 @@
+"""Finding text units and entities for a question: nearest vectors (HNSW) and full text (GIN)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fileintel.model import Anchor, Entity, Source, Vector
+from fileintel.store.engine import as_vector, rows, run, transaction
+from fileintel.store.graph import ENTITY, entity_of
+
+# Filtering by collection after an HNSW scan loses hits unless the scan goes on until there are enough.
+_GO_ON = "SET LOCAL hnsw.iterative_scan = 'relaxed_order'"
+
+_SOURCE = """
+    SELECT h.id, h.score, d.id AS document_id, d.name AS document_name, t.text, u.anchors
+    FROM hits h JOIN text_units t ON t.id = h.id
+    JOIN LATERAL (
+        SELECT u.document_id, u.anchors FROM document_text_units u JOIN documents o ON o.id = u.document_id
+        WHERE u.text_unit_id = h.id AND o.collection_id = :collection AND o.state = 'ready'
+        ORDER BY o.created_at, u.ordinal LIMIT 1
+    ) u ON true
+    JOIN documents d ON d.id = u.document_id
+    ORDER BY h.score DESC, h.id
+"""
+
+
+def nearest_units(collection_id: str, vector: Vector, limit: int) -> list[Source]:
+    """A collection's text units nearest to a vector; score is the cosine similarity."""
+    with transaction() as connection:
+        run(connection, _GO_ON)
+        found = run(
+            connection,
+            """WITH hits AS (
+                   SELECT t.id, 1 - (t.embedding <=> CAST(:vector AS vector)) AS score FROM text_units t
+                   WHERE t.embedding IS NOT NULL AND EXISTS (
+                       SELECT 1 FROM document_text_units u JOIN documents o ON o.id = u.document_id
+                       WHERE u.text_unit_id = t.id AND o.collection_id = :collection AND o.state = 'ready')
+                   ORDER BY t.embedding <=> CAST(:vector AS vector) LIMIT :limit
+               )"""
+            + _SOURCE,
+            vector=as_vector(vector),
+            collection=collection_id,
+            limit=limit,
+        ).mappings()
+        return [_source(dict(hit), number) for number, hit in enumerate(found, start=1)]
+
+
+def matching_units(collection_id: str, question: str, limit: int) -> list[Source]:
+    """A collection's text units sharing words with a question, by cover density rank; any word may be missing."""
+    found = rows(
+        """WITH words AS (
+               SELECT replace(plainto_tsquery('english', :question)::text, '&', '|')::tsquery AS query
+           ), hits AS (
+               SELECT t.id, ts_rank_cd(t.fulltext, words.query, 1) AS score FROM text_units t, words
+               WHERE t.fulltext @@ words.query AND EXISTS (
+                   SELECT 1 FROM document_text_units u JOIN documents o ON o.id = u.document_id
+                   WHERE u.text_unit_id = t.id AND o.collection_id = :collection AND o.state = 'ready')
+               ORDER BY score DESC, t.id LIMIT :limit
+           )"""
+        + _SOURCE,
+        question=question,
+        collection=collection_id,
+        limit=limit,
+    )
+    return [_source(hit, number) for number, hit in enumerate(found, start=1)]
+
+
+def units(collection_id: str, unit_ids: Sequence[str]) -> list[Source]:
+    """These text units as far as the collection still holds them, in the order asked."""
+    found = rows(
+        "WITH hits AS (SELECT id, 0.0 AS score FROM text_units WHERE id = ANY(:ids))" + _SOURCE,
+        ids=list(unit_ids),
+        collection=collection_id,
+    )
+    by_id = {hit["id"]: hit for hit in found}
+    return [_source(by_id[unit], number) for number, unit in enumerate((u for u in unit_ids if u in by_id), start=1)]
+
+
+def nearest_entities(version: int, vector: Vector, limit: int) -> list[Entity]:
+    """A version's entities whose title and description are nearest to a vector."""
+    with transaction() as connection:
+        run(connection, _GO_ON)
+        found = run(
+            connection,
+            f"""SELECT {ENTITY}
+               FROM entities WHERE version = :version AND embedding IS NOT NULL
+               ORDER BY embedding <=> CAST(:vector AS vector) LIMIT :limit""",
+            version=version,
+            vector=as_vector(vector),
+            limit=limit,
+        ).mappings()
+        return [entity_of(dict(entity)) for entity in found]
+
+
+def named_entities(version: int, titles: Sequence[str]) -> list[Entity]:
+    """A version's entities with these titles."""
+    found = rows(
+        f"""SELECT {ENTITY}
+           FROM entities WHERE version = :version AND title = ANY(:titles) ORDER BY degree DESC, title""",
+        version=version,
+        titles=list(titles),
+    )
+    return [entity_of(entity) for entity in found]
+
+
+def titles(version: int) -> list[str]:
+    """All entity titles of a version (for telling which ones a question names)."""
+    return [found["title"] for found in rows("SELECT title FROM entities WHERE version = :v ORDER BY title", v=version)]
+
+
+def _source(hit: Mapping[str, Any], number: int) -> Source:
+    return Source(
+        number=number,
+        text_unit_id=hit["id"],
+        document_id=hit["document_id"],
+        document_name=hit["document_name"],
+        text=hit["text"],
+        anchors=tuple(Anchor(*anchor) for anchor in hit["anchors"]),
+        score=float(hit["score"]),
+    )

@@ -1,0 +1,257 @@
+"""Index runs: one at a time per collection; a run's id is the index version it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fileintel.errors import ConflictError, NotFoundError
+from fileintel.model import IndexRun, StepProgress
+from fileintel.store.engine import as_json, execute, row, rows, run, transaction
+
+KEPT_VERSIONS = 3
+
+_SELECT = """
+    SELECT r.id, r.collection_id, r.state, r.step, r.created_at, r.finished_at, r.error, r.chat_model,
+           r.embedding_model, COALESCE(s.calls, 0)::bigint AS calls,
+           COALESCE(s.calls_remembered, 0)::bigint AS calls_remembered,
+           COALESCE(s.tokens_in, 0)::bigint AS tokens_in, COALESCE(s.tokens_out, 0)::bigint AS tokens_out
+    FROM index_runs r
+    LEFT JOIN LATERAL (
+        SELECT sum(calls) AS calls, sum(calls_remembered) AS calls_remembered, sum(tokens_in) AS tokens_in,
+               sum(tokens_out) AS tokens_out
+        FROM work_items w WHERE w.run_id = r.id
+    ) s ON true
+"""
+
+
+def start(
+    collection_id: str, *, step: str, chat_model: str, embedding_model: str, parameters: Mapping[str, Any]
+) -> tuple[IndexRun, bool]:
+    """Begin a run at its first step, or join the one that is running; the second value says whether it is new."""
+    with transaction() as connection:
+        new = run(
+            connection,
+            """INSERT INTO index_runs (collection_id, step, chat_model, embedding_model, parameters)
+               VALUES (:collection, :step, :chat_model, :embedding_model, CAST(:parameters AS jsonb))
+               ON CONFLICT (collection_id) WHERE state = 'running' DO NOTHING RETURNING id""",
+            collection=collection_id,
+            step=step,
+            chat_model=chat_model,
+            embedding_model=embedding_model,
+            parameters=as_json(dict(parameters)),
+        ).scalar_one_or_none()
+        found = run(
+            connection,
+            "SELECT id FROM index_runs WHERE collection_id = :collection AND (id = :new OR state = 'running')",
+            collection=collection_id,
+            new=new,
+        ).scalars()
+        run_id = found.first()
+    if run_id is None:
+        raise ConflictError("the running build of this collection just ended: ask again")
+    return get(run_id), new is not None
+
+
+def get(run_id: int) -> IndexRun:
+    """The run of that id; raises NotFoundError."""
+    found = row(_SELECT + "WHERE r.id = :id", id=run_id)
+    if found is None:
+        raise NotFoundError(f"there is no index run {run_id}")
+    return IndexRun(**found)
+
+
+def latest(collection_id: str) -> IndexRun | None:
+    """A collection's newest run, or None."""
+    found = row(_SELECT + "WHERE r.collection_id = :c ORDER BY r.id DESC LIMIT 1", c=collection_id)
+    return None if found is None else IndexRun(**found)
+
+
+def list_for(collection_id: str) -> list[IndexRun]:
+    """A collection's runs, newest first."""
+    found = rows(_SELECT + "WHERE r.collection_id = :c ORDER BY r.id DESC", c=collection_id)
+    return [IndexRun(**each) for each in found]
+
+
+def running() -> list[IndexRun]:
+    """All runs under way."""
+    return [IndexRun(**found) for found in rows(_SELECT + "WHERE r.state = 'running' ORDER BY r.id")]
+
+
+def parameters(run_id: int) -> dict[str, Any]:
+    """What the run was started with."""
+    found = row("SELECT parameters FROM index_runs WHERE id = :id", id=run_id)
+    if found is None:
+        raise NotFoundError(f"there is no index run {run_id}")
+    return dict(found["parameters"])
+
+
+def progress(run_id: int) -> list[StepProgress]:
+    """How many items of each step begun are pending, leased, done and failed."""
+    found = rows(
+        """SELECT step, count(*) FILTER (WHERE state = 'pending') AS pending,
+                  count(*) FILTER (WHERE state = 'leased') AS leased,
+                  count(*) FILTER (WHERE state = 'done') AS done,
+                  count(*) FILTER (WHERE state = 'failed') AS failed
+           FROM work_items WHERE run_id = :id GROUP BY step ORDER BY min(started_at) NULLS LAST""",
+        id=run_id,
+    )
+    return [StepProgress(**step) for step in found]
+
+
+def failures(run_id: int, limit: int = 20) -> list[dict[str, Any]]:
+    """The failed items of a run with their last errors."""
+    found = rows(
+        """SELECT step, key, attempts, error FROM work_items WHERE run_id = :id AND state = 'failed'
+           ORDER BY step, rank LIMIT :limit""",
+        id=run_id,
+        limit=limit,
+    )
+    return [dict(item) for item in found]
+
+
+def calls_in_flight() -> int:
+    """How many LLM calls the living workers last said they wait for."""
+    found = row(
+        "SELECT COALESCE(sum(in_flight), 0)::int AS n FROM workers WHERE seen_at > now() - interval '10 seconds'"
+    )
+    return 0 if found is None else found["n"]
+
+
+def cancel(run_id: int) -> IndexRun:
+    """Stop a run; calls in flight end and are remembered, nothing new is claimed."""
+    touched = execute(
+        "UPDATE index_runs SET state = 'cancelled', finished_at = now() WHERE id = :id AND state = 'running'", id=run_id
+    )
+    found = get(run_id)
+    if not touched:
+        raise ConflictError(f"index run {run_id} is {found.state}, so there is nothing to cancel")
+    return found
+
+
+def step_to_plan(run_id: int) -> tuple[str, bool] | None:
+    """(current step, whether its items are planned) of a running run; None when it is not running."""
+    found = row("SELECT step, planned FROM index_runs WHERE id = :id AND state = 'running'", id=run_id)
+    return None if found is None else (found["step"], found["planned"])
+
+
+def claim_plan(run_id: int, worker: str) -> str | None:
+    """Lease the planning of a run's current step to a worker; the step's name, or None when there is nothing to do."""
+    found = row(
+        """UPDATE index_runs SET leased_by = :worker, plan_attempts = plan_attempts + 1
+           WHERE id = :id AND state = 'running' AND NOT planned AND leased_by IS NULL RETURNING step""",
+        id=run_id,
+        worker=worker,
+    )
+    return None if found is None else found["step"]
+
+
+def give_plan_back(run_id: int, worker: str, error: str, max_attempts: int) -> None:
+    """Return a step whose planning failed; after `max_attempts` the run has failed."""
+    execute(
+        """UPDATE index_runs SET leased_by = NULL, error = :error,
+               state = CASE WHEN plan_attempts >= :most THEN 'failed' ELSE state END,
+               finished_at = CASE WHEN plan_attempts >= :most THEN now() END
+           WHERE id = :id AND leased_by = :worker AND state = 'running'""",
+        id=run_id,
+        worker=worker,
+        error=error[:2000],
+        most=max_attempts,
+    )
+
+
+def touch(run_id: int) -> None:
+    """Note that a bell was just rung for the run."""
+    execute("UPDATE index_runs SET rung_at = now() WHERE id = :id", id=run_id)
+
+
+def advance(run_id: int, step: str, following: str | None) -> bool:
+    """Move a run past a step whose items are all done; True for exactly one of all who try.
+
+    With failed items left the run becomes `failed` instead; after the last step it becomes `complete`.
+    """
+    with transaction() as connection:
+        state = run(
+            connection,
+            """SELECT count(*) FILTER (WHERE state IN ('pending', 'leased')) AS open,
+                      count(*) FILTER (WHERE state = 'failed') AS failed
+               FROM work_items WHERE run_id = :id AND step = :step""",
+            id=run_id,
+            step=step,
+        ).one()
+        if state.open:
+            return False
+        if state.failed:
+            error = f"{state.failed} items of {step} failed: see the run's failures, cure the cause and index again"
+            run(
+                connection,
+                """UPDATE index_runs SET state = 'failed', error = :error, finished_at = now()
+                   WHERE id = :id AND step = :step AND planned AND state = 'running'""",
+                id=run_id,
+                step=step,
+                error=error,
+            )
+            return False
+        if following is None:
+            return bool(
+                run(
+                    connection,
+                    """UPDATE index_runs SET state = 'complete', finished_at = now()
+                       WHERE id = :id AND step = :step AND planned AND state = 'running'""",
+                    id=run_id,
+                    step=step,
+                ).rowcount
+            )
+        return bool(
+            run(
+                connection,
+                """UPDATE index_runs SET step = :following, planned = false, rung_at = now()
+                   WHERE id = :id AND step = :step AND planned AND state = 'running'""",
+                id=run_id,
+                step=step,
+                following=following,
+            ).rowcount
+        )
+
+
+def fail(run_id: int, error: str) -> None:
+    """End a run that cannot go on."""
+    execute(
+        """UPDATE index_runs SET state = 'failed', error = :error, finished_at = now()
+           WHERE id = :id AND state = 'running'""",
+        id=run_id,
+        error=error,
+    )
+
+
+def publish(run_id: int) -> None:
+    """Answer the collection's questions from this run's version from now on, in one transaction.
+
+    What is no longer needed goes with it: the run's inputs and results (the memo keeps every answer), and versions
+    older than the newest KEPT_VERSIONS that are complete.
+    """
+    with transaction() as connection:
+        run(
+            connection,
+            """UPDATE collections SET published_version = :id
+               WHERE id = (SELECT collection_id FROM index_runs WHERE id = :id)""",
+            id=run_id,
+        )
+        run(
+            connection,
+            "UPDATE work_items SET input = '{}', output = NULL WHERE run_id = :id AND step <> 'publish'",
+            id=run_id,
+        )
+        run(
+            connection,
+            """DELETE FROM index_runs WHERE state <> 'running' AND id < (
+                   SELECT min(id) FROM (
+                       SELECT id FROM index_runs
+                       WHERE collection_id = (SELECT collection_id FROM index_runs WHERE id = :id)
+                         AND (state = 'complete' OR id = :id)
+                       ORDER BY id DESC LIMIT :kept
+                   ) newest
+               ) AND collection_id = (SELECT collection_id FROM index_runs WHERE id = :id)""",
+            id=run_id,
+            kept=KEPT_VERSIONS,
+        )

@@ -1,0 +1,113 @@
+"""Ringing: Celery messages that carry an id and say that there is work; safe to lose and to hear twice."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from kombu.exceptions import OperationalError
+
+from fileintel.errors import ConflictError, ServiceError
+from fileintel.model import IndexRun
+from fileintel.settings import load
+from fileintel.store import documents, queries, runs, work
+from fileintel.store.workers import Bell
+from fileintel.tasks import steps
+from fileintel.tasks.app import app
+
+# Tens of LLM calls share one Celery task, since waking a task costs the gevent worker milliseconds.
+PULLERS_PER_TASK = 20
+
+
+def ring_document(document_id: str) -> None:
+    """Have a queued document read."""
+    _send("ingest.document", [document_id], "document_processing")
+
+
+def ring_run(run_id: int, countdown: float = 0.0) -> None:
+    """Have an index run's current step planned, or its pending items worked on."""
+    found = runs.step_to_plan(run_id)
+    if found is None:
+        return
+    name, planned = found
+    runs.touch(run_id)
+    if not planned:
+        _send("index.plan", [run_id], "llm_processing")
+        return
+    step = steps.step(name)
+    pending = work.pending(run_id, name)
+    settings = load()
+    if step.waits:
+        pullers = min(pending, settings.celery_graphrag_concurrency)
+        tasks, task = math.ceil(pullers / PULLERS_PER_TASK), "index.pull"
+    else:
+        tasks, task = min(pending, settings.celery_worker_concurrency), "index.work"
+    # With nothing pending one message still goes: it finds the step complete and moves the run on.
+    for _ in range(max(tasks, 1)):
+        _send(task, [run_id, name], step.queue, countdown)
+
+
+def ring_query(query_id: str) -> None:
+    """Have a question's prompts made, or its answer written once they are."""
+    if queries.is_planned(query_id):
+        _send("query.answer", [query_id], "graphrag_queries")
+    else:
+        _send("query.plan", [query_id], "rag_processing")
+
+
+def ring(bell: Bell) -> None:
+    """Ring for what the reaper found unattended."""
+    if bell.kind == "document":
+        ring_document(bell.id)
+    elif bell.kind == "query":
+        ring_query(bell.id)
+    else:
+        ring_run(int(bell.id))
+
+
+def start_index(collection_id: str) -> IndexRun:
+    """Begin building a collection's index, or join the build that is running.
+
+    Raises ConflictError when there is no document to build from.
+    """
+    if not any(document.state != "failed" for document in documents.list_for(collection_id)):
+        raise ConflictError("the collection holds no readable document: add one before building its index")
+    settings = load()
+    from fileintel.tasks.models import staged
+
+    found, new = runs.start(
+        collection_id,
+        step=steps.FIRST,
+        chat_model=settings.chat_model,
+        embedding_model=settings.embedding_model,
+        parameters={
+            "entity_types": settings.entity_type_list,
+            "max_gleanings": 0 if staged() else settings.max_gleanings,
+            "max_cluster_size": settings.max_cluster_size,
+            "summary_max_length": settings.summary_max_length,
+            "summary_max_input_tokens": settings.summary_max_input_tokens,
+            "report_max_length": settings.report_max_length,
+            "report_max_input_tokens": settings.report_max_input_tokens,
+        },
+    )
+    if new:
+        ring_run(found.id)
+    return found
+
+
+def broker_ready() -> str:
+    """Say that the broker answers; raises ServiceError when it does not."""
+    try:
+        with app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, timeout=2)
+    except OperationalError as error:
+        raise ServiceError("the Redis broker does not answer: check REDIS_URL and that it runs") from error
+    return "ok"
+
+
+def _send(task: str, arguments: list[Any], queue: str, countdown: float = 0.0) -> None:
+    try:
+        app.send_task(task, args=arguments, queue=queue, countdown=countdown or None, ignore_result=True)
+    except OperationalError as error:
+        # What is to be done stands in Postgres, so the work is not lost, only late.
+        raise ServiceError("the Redis broker does not answer: check REDIS_URL and that it runs") from error

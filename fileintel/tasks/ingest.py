@@ -1,0 +1,66 @@
+"""Reading documents: bytes to text units, text units to vectors."""
+
+from __future__ import annotations
+
+import logging
+
+from fileintel.documents import parse_in_limits, split
+from fileintel.errors import DocumentError, FileIntelError, ServiceError
+from fileintel.model import Document
+from fileintel.settings import load
+from fileintel.store import blobs, documents
+from fileintel.tasks import models, process
+from fileintel.tasks.app import app
+
+logger = logging.getLogger(__name__)
+EMBEDDING_BATCH = 64
+
+
+@app.task(name="ingest.document", queue="document_processing")
+def read_document(document_id: str) -> None:
+    """Read one queued document, unless another message for it was faster."""
+    document = documents.claim(document_id, process.worker_id())
+    if document is None:
+        return
+    try:
+        if not documents.copy_text_units(document):
+            _parse(document)
+        _embed(document)
+    except DocumentError as error:
+        documents.fail(document.id, error.code, str(error))
+    except ServiceError as error:
+        logger.warning("%s: %s; it will be tried again", document.name, error)
+        documents.release(document.id)
+    except FileIntelError as error:
+        documents.fail(document.id, error.code, f"{document.name}: {error}")
+    except Exception as error:
+        logger.exception("reading %s", document.id)
+        documents.fail(
+            document.id, "internal", f"{document.name}: reading failed ({type(error).__name__}): report this"
+        )
+    else:
+        documents.finish(document.id)
+
+
+def _parse(document: Document) -> None:
+    settings = load()
+    parsed = parse_in_limits(
+        blobs.path(document.sha256),
+        document.name,
+        seconds=float(settings.parser_seconds),
+        memory_bytes=settings.parser_memory.bytes,
+    )
+    units = split(
+        parsed,
+        tokenizer=models.tokenizer(),
+        max_tokens=settings.text_unit_tokens,
+        overlap=settings.text_unit_overlap,
+    )
+    documents.save_text_units(document.id, parsed, units)
+
+
+def _embed(document: Document) -> None:
+    model = models.embedding_model()
+    while batch := documents.units_to_embed(document.id, model.name, EMBEDDING_BATCH):
+        vectors = models.embed([text for _, text in batch])
+        documents.save_embeddings(model.name, {unit: vectors[text] for unit, text in batch})

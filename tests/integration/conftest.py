@@ -1,0 +1,50 @@
+"""Real servers and workers, started once for all integration tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import llm_server
+import pytest
+from deployment import Deployment, environment
+
+
+@pytest.fixture(scope="session")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """Postgres, broker, scripted LLM server and both workers, in that order."""
+    from fileintel.embedded.services import services
+
+    folder: Path = tmp_path_factory.mktemp("deployment")
+    with services(folder, keep=False) as urls, llm_server.running() as llm:
+        values = {
+            **urls,
+            "OPENAI_BASE_URL": llm.base_url,
+            "FILEINTEL_CHAT_MODEL": "scripted",
+            "FILEINTEL_EMBEDDING_MODEL": "scripted-embedding",
+            "FILEINTEL_STATE_DIR": str(folder),
+            "FILEINTEL_MAX_GLEANINGS": "0",
+            "CELERY_WORKER_CONCURRENCY": "2",
+        }
+        with environment(values):
+            from fileintel.store import engine, migrations
+
+            migrations.migrate()
+            running = Deployment(llm, folder)
+            try:
+                for name in ("main", "graphrag"):
+                    running.start(name)
+                yield running
+            finally:
+                running.stop()
+                engine.dispose()
+
+
+@pytest.fixture(autouse=True)
+def _calm(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test begins with a server that answers at once and has counted nothing."""
+    if "deployment" in request.fixturenames:
+        running: Deployment = request.getfixturevalue("deployment")
+        running.llm.configure(latency=0.0, error_rate=0.0, bad_answer_rate=0.0, fail_first=0, hold=False)
+        running.llm.reset()
+    yield

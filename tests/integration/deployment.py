@@ -1,0 +1,134 @@
+"""A whole FileIntel for tests: real Postgres, real broker, both workers by the product's own command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llm_server import ScriptedServer
+
+from fileintel.model import Collection, Document, IndexRun
+from fileintel.settings import load
+from fileintel.store import blobs, collections, documents, queries, runs, workers
+from fileintel.tasks import bells, events
+
+
+def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Return the condition's first true value; fails the test after `seconds`."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"{what} did not happen within {seconds} s")
+
+
+@dataclass
+class Deployment:
+    """Servers, workers and the shortest way to use them from a test."""
+
+    llm: ScriptedServer
+    folder: Path
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, name: str) -> None:
+        """Start a worker by the product's command and wait until it takes tasks."""
+        log = self.folder / f"{name}.log"
+        with log.open("ab") as output:
+            before = output.tell()
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "fileintel", "worker", name], stdout=output, stderr=output
+            )
+
+        def ready() -> bool:
+            if self.processes[name].poll() is not None:
+                raise AssertionError(f"worker {name} ended: {log.read_text()[-2000:]}")
+            return b" ready." in log.read_bytes()[before:]
+
+        wait_for(ready, 120, f"worker {name} ready")
+
+    def kill(self, name: str) -> None:
+        """SIGKILL a worker, as the kernel does when memory runs out."""
+        self.processes[name].send_signal(signal.SIGKILL)
+        self.processes[name].wait(30)
+
+    def stop(self) -> None:
+        """Stop every worker still running."""
+        alive = [process for process in self.processes.values() if process.poll() is None]
+        for process in alive:
+            process.terminate()
+        for process in alive:
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(30)
+
+    def upload(self, collection: Collection, name: str, data: bytes) -> Document:
+        """Enter a file's bytes and have them read."""
+        writer = blobs.BlobWriter(load().blob_dir, load().max_document_bytes)
+        writer.write(data)
+        written = writer.commit()
+        document, _ = documents.add(collection.id, name=name, sha256=written[0], size=written[1])
+        bells.ring_document(document.id)
+        return document
+
+    def collection(self, name: str, texts: Iterable[str]) -> Collection:
+        """A collection of these texts, all read."""
+        made = collections.create(name)
+        for number, text in enumerate(texts):
+            self.upload(made, f"{name}-{number:03}.txt", text.encode())
+        self.settle(made)
+        return made
+
+    def settle(self, collection: Collection, seconds: float = 180) -> list[Document]:
+        """Wait until every document is ready or failed."""
+        wait_for(
+            lambda: all(d.state in ("ready", "failed") for d in documents.list_for(collection.id)),
+            seconds,
+            "reading all documents",
+        )
+        return documents.list_for(collection.id)
+
+    def finish(self, run: IndexRun, seconds: float = 180) -> IndexRun:
+        """Wait until a run has ended, however."""
+        wait_for(lambda: runs.get(run.id).state != "running", seconds, f"end of index run {run.id}")
+        return runs.get(run.id)
+
+    def build(self, collection: Collection) -> IndexRun:
+        """Build a collection's index to the end."""
+        return self.finish(bells.start_index(collection.id))
+
+    def ask(self, collection: Collection, question: str, mode: Any) -> tuple[list[tuple[str, dict[str, Any]]], Any]:
+        """Ask and return (all events, the stored query)."""
+        query = queries.create(collection.id, question, mode)
+        bells.ring_query(query.id)
+        heard = [event for event in events.follow(query.id, 120) if event[0] != "wait"]
+        return heard, queries.get(query.id)
+
+    def workers(self, pool: str) -> list[dict[str, Any]]:
+        """The living worker processes of a pool."""
+        return [worker for worker in workers.living() if pool in str(worker["name"])]
+
+
+@contextmanager
+def environment(values: dict[str, str]) -> Iterator[None]:
+    """Set environment variables, and settings read from them, for a while."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    load.cache_clear()
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        load.cache_clear()

@@ -1,0 +1,115 @@
+"""A collection becomes a graph: the whole run on both workers."""
+
+from __future__ import annotations
+
+import time
+
+from deployment import Deployment, wait_for
+from llm_server import corpus
+
+from fileintel.store import collections, graph, runs, work
+from fileintel.tasks import bells
+
+
+def test_graph_is_the_one_the_texts_state(deployment: Deployment) -> None:
+    texts = corpus(6, 5)
+    collection = deployment.collection("stated", texts.texts)
+    run = deployment.build(collection)
+    assert run.state == "complete", run.error
+    titles = {entity.title for entity in graph.entities(run.id, limit=1000)}
+    assert titles == set(texts.entities)
+    counts = graph.counts(run.id)
+    assert counts["relationships"] > 0
+    assert counts["reports"] == counts["communities"] >= 6
+    assert collections.get(collection.id).published_version == run.id
+
+
+def test_a_second_build_asks_nothing_and_gives_the_same_graph(deployment: Deployment) -> None:
+    collection = deployment.collection("again", corpus(4, 5, padding=1).texts)
+    first = deployment.build(collection)
+    before = graph.entities_by_number(first.id), graph.relationships_by_number(first.id), graph.reports(first.id)
+    deployment.llm.reset()
+    second = deployment.build(collection)
+    assert second.state == "complete" and second.id != first.id
+    assert second.calls == 0 and second.calls_remembered == first.calls > 0
+    assert sum(kind["count"] for kind in deployment.llm.stats()["kinds"].values()) == 0
+    after = graph.entities_by_number(second.id), graph.relationships_by_number(second.id), graph.reports(second.id)
+    assert after == before
+
+
+def test_a_second_request_joins_the_running_build(deployment: Deployment) -> None:
+    collection = deployment.collection("joined", corpus(3, 5, padding=2).texts)
+    deployment.llm.configure(latency=0.5)
+    run = bells.start_index(collection.id)
+    assert bells.start_index(collection.id).id == run.id
+    assert deployment.finish(run).state == "complete"
+
+
+def test_reports_of_160_communities_run_all_at_once(deployment: Deployment) -> None:
+    collection = deployment.collection("wide", ["\n\n".join(corpus(165, 5).texts)])
+    deployment.llm.configure(latency=0.35)
+    deployment.llm.reset()
+    run = deployment.build(collection)
+    assert run.state == "complete", run.error
+    report = deployment.llm.stats()["kinds"]["report"]
+    assert report["count"] >= 160
+    assert report["peak"] >= 150
+    assert report["repeated"] == 0
+
+
+def test_no_greenlet_holds_the_hub_during_a_build(deployment: Deployment) -> None:
+    collection = deployment.collection("hub", ["\n\n".join(corpus(60, 5, padding=3).texts)])
+    deployment.llm.configure(latency=0.1)
+    assert deployment.build(collection).state == "complete"
+    time.sleep(3)  # one heartbeat more
+    (gevent,) = deployment.workers("graphrag_gevent")
+    assert gevent["longest_stall_ms"] < 50, gevent["stalled_by"]
+
+
+def test_kill_of_the_gevent_worker_repeats_only_calls_in_flight(deployment: Deployment) -> None:
+    collection = deployment.collection("killed", corpus(120, 4, padding=4).texts[:120])
+    deployment.llm.configure(latency=0.5)
+    deployment.llm.reset()
+    run = bells.start_index(collection.id)
+    wait_for(
+        lambda: deployment.llm.stats()["kinds"].get("extract", {}).get("answered", 0) >= 20, 60, "some extractions"
+    )
+    deployment.kill("graphrag")
+    in_flight = deployment.llm.stats()["kinds"]["extract"]["in_flight"] or 200
+    deployment.start("graphrag")
+    ended = deployment.finish(run, 240)
+    assert ended.state == "complete", ended.error
+    assert deployment.llm.stats()["kinds"]["extract"]["repeated"] <= in_flight
+
+
+def test_passing_faults_cost_retries_and_nothing_else(deployment: Deployment) -> None:
+    collection = deployment.collection("faulty", corpus(5, 5, padding=5).texts)
+    deployment.llm.configure(fail_first=1)
+    run = deployment.build(collection)
+    assert run.state == "complete", run.error
+    counts = graph.counts(run.id)
+    assert counts["reports"] == counts["communities"]
+
+
+def test_unusable_answers_fail_the_run_by_name_and_leave_what_is_published(deployment: Deployment) -> None:
+    collection = deployment.collection("garbled", corpus(3, 5, padding=6).texts)
+    first = deployment.build(collection)
+    deployment.upload(collection, "more.txt", corpus(9, 5, padding=7).texts[8].encode())
+    deployment.settle(collection)
+    deployment.llm.configure(bad_answer_rate=1.0)
+    run = deployment.build(collection)
+    assert run.state == "failed"
+    assert run.error is not None and "extract_graph" in run.error
+    failed = runs.failures(run.id)
+    assert failed and all(item["attempts"] == work.MAX_ATTEMPTS for item in failed)
+    assert collections.get(collection.id).published_version == first.id
+
+
+def test_cancel_ends_a_run(deployment: Deployment) -> None:
+    collection = deployment.collection("cancelled", corpus(30, 5, padding=8).texts)
+    deployment.llm.configure(latency=2.0)
+    run = bells.start_index(collection.id)
+    wait_for(lambda: runs.get(run.id).step == "extract_graph", 30, "extraction")
+    assert runs.cancel(run.id).state == "cancelled"
+    deployment.llm.configure(latency=0.0)
+    assert deployment.build(collection).state == "complete"

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fileintel.llm.embedded import REFUSAL
+from fileintel.llm.embedded.stages import Models
+
+SOURCES = [
+    {"number": 1, "document": "chronicle.md", "heading": "The founding", "text": (
+        "The Harbour Authority of Vessby was established in 1891 by Marta Lindqvist and the town council. "
+        "She led it until 1912. Its first office stood in Kettle Street, beside the old customs house.")},
+    {"number": 2, "document": "chronicle.md", "heading": "The fire", "text": (
+        "The northern pier burned down in 1903 because sparks from a steam crane lit a store of tar. "
+        "Forty ships were lost. The insurance paid 310,000 crowns.")},
+    {"number": 3, "document": "manual.pdf", "heading": "Mooring > Fees", "text": (
+        "Visitors pay 45 crowns a night for a berth of up to ten metres. Boats over ten metres pay double [4]. "
+        "The harbour master inspects the moorings every Tuesday.")},
+    {"number": 7, "document": "rebuild.docx", "heading": "Works", "text": (
+        "Olaf Brandt, the chief engineer, rebuilt the northern pier with steel from Essen. "
+        "Work on the pier was finished in May 1905, and the pier is 640 metres long.")},
+]  # fmt: skip
+
+ANSWERABLE = [
+    ("Who founded the Harbour Authority?", "Marta Lindqvist", 1),
+    ("When was the harbour authority established?", "1891", 1),
+    ("Where was the first office of the authority?", "Kettle Street", 1),
+    ("Why did the northern pier burn down?", "steam crane", 2),
+    ("How many ships were lost in the fire?", "Forty", 2),
+    ("How much does a berth cost per night?", "45 crowns", 3),
+    ("How often are the moorings inspected?", "every Tuesday", 3),
+    ("Who rebuilt the northern pier?", "Olaf Brandt", 7),
+    ("How long is the pier?", "640 metres", 7),
+    ("Who is the chief engineer?", "Olaf Brandt", 7),
+]
+UNANSWERABLE = [
+    "Who founded the lighthouse museum?",
+    "What is the salary of the harbour master?",
+    "When was Olaf Brandt born?",
+    "Who rebuilt the southern pier?",
+    "What is the phone number of the harbour office?",
+    "How many ships were lost in 1977?",
+    "Who is the mayor of Hamburg?",
+    "How do I bake bread?",
+    "What colour is the crane?",
+    "Did Ingrid Falk work for the authority?",
+]
+
+
+@pytest.fixture(scope="module")
+def models() -> Models:
+    return Models()
+
+
+def ask(models: Models, question: str) -> str:
+    return models.complete("answer", {"question": question, "sources": SOURCES})
+
+
+@pytest.mark.parametrize(("question", "fact", "number"), ANSWERABLE)
+def test_a_fact_is_quoted_with_its_mark(models: Models, question: str, fact: str, number: int) -> None:
+    answer = ask(models, question)
+    first = answer.split(f"[{number}]")[0]
+    assert fact in first, answer
+
+
+@pytest.mark.parametrize("question", UNANSWERABLE)
+def test_what_the_documents_do_not_say_is_refused(models: Models, question: str) -> None:
+    answer = ask(models, question)
+    assert answer.startswith(REFUSAL), answer
+    assert "\n" not in answer and "[" not in answer
+
+
+def test_marks_in_a_source_do_not_pass_for_ours(models: Models) -> None:
+    answer = ask(models, "What do boats over ten metres pay?")
+    assert "pay double (4). [3]" in answer
+
+
+def test_no_source_no_answer(models: Models) -> None:
+    assert models.complete("answer", {"question": "Who rebuilt it?", "sources": []}).startswith(REFUSAL)
+    assert ask(models, "?").startswith(REFUSAL)
+
+
+REPORTS = [
+    {"id": 4, "title": "Northern pier", "content": (
+        "# Northern pier and Olaf Brandt\n\nOlaf Brandt, the chief engineer, rebuilt the northern pier with steel "
+        "from Essen. [Data: Entities (3, 5)]\n\nRating: 7.5")},
+    {"id": 9, "title": "Fees", "content": (
+        "# Mooring fees\n\nVisitors pay 45 crowns a night for a berth of up to ten metres.\n\nRating: 3.0")},
+]  # fmt: skip
+
+
+def test_themes_are_taken_from_every_report(models: Models) -> None:
+    question = "What are the main themes of these documents?"
+    points = json.loads(models.complete("global_map", {"question": question, "reports": REPORTS}))["points"]
+    assert [point["description"].rsplit("[", 1)[1] for point in points] == ["Data: Reports (4)]", "Data: Reports (9)]"]
+    assert all(0 <= point["score"] <= 100 for point in points)
+    inputs = {"question": question, "points": points, "sources": SOURCES}
+    answer = models.complete("global_reduce", inputs)
+    assert "steel from Essen. [7]" in answer and "ten metres. [3]" in answer
+    assert "[Data" not in answer
+
+
+def test_a_question_takes_points_from_the_reports_that_bear_on_it(models: Models) -> None:
+    inputs = {"question": "What do visitors pay for a berth?", "reports": REPORTS}
+    points = json.loads(models.complete("global_map", inputs))["points"]
+    assert points and all("Reports (9)" in point["description"] for point in points)
+    empty = models.complete("global_map", {"question": "Who grows tulips in Peru?", "reports": REPORTS})
+    assert json.loads(empty) == {"points": []}
+    assert models.complete("global_reduce", {"question": "?", "points": []}).startswith(REFUSAL)

@@ -1,0 +1,184 @@
+"""The scripted server answers GraphRAG's own prompts in the form GraphRAG reads, and counts what it was asked."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from llm_server import ScriptedServer, corpus, running
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[ScriptedServer]:
+    with running() as server:
+        yield server
+
+
+@pytest.fixture
+def server(process: ScriptedServer) -> Iterator[ScriptedServer]:
+    before = process.stats()["options"]
+    process.reset()
+    yield process
+    process.configure(**before)
+
+
+def post(server: ScriptedServer, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    request = urllib.request.Request(server.base_url + path, json.dumps(body).encode())
+    with urllib.request.urlopen(request, timeout=20) as answered:
+        return json.loads(answered.read())
+
+
+def chat(server: ScriptedServer, *contents: str, **extra: Any) -> str:
+    roles = ["user", "assistant"] * len(contents)
+    messages = [{"role": role, "content": content} for role, content in zip(roles, contents, strict=False)]
+    body = post(server, "/chat/completions", {"model": "scripted", "messages": messages, **extra})
+    return body["choices"][0]["message"]["content"]
+
+
+def extraction_prompt(text: str) -> str:
+    from graphrag.prompts.index.extract_graph import GRAPH_EXTRACTION_PROMPT
+
+    return GRAPH_EXTRACTION_PROMPT.format(entity_types="organization,person", input_text=text)
+
+
+def test_extraction_finds_the_names_of_a_sentence_and_relates_the_first_to_the_others(server: ScriptedServer) -> None:
+    records = chat(server, extraction_prompt("In May Alice knows Bob and Harbour Bank.\nThe end.")).split("\n##\n")
+    assert records[0] == '("entity"<|>MAY ALICE<|>PERSON<|>In May Alice knows Bob and Harbour Bank.)'
+    assert '("relationship"<|>MAY ALICE<|>HARBOUR BANK<|>In May Alice knows Bob and Harbour Bank.<|>5)' in records[-1]
+    assert records[-1].endswith("<|COMPLETE|>")
+    assert len(records) == 5
+    assert server.stats()["kinds"]["extract"]["count"] == 1
+
+
+def test_gleaning_ends_at_once(server: ScriptedServer) -> None:
+    from graphrag.prompts.index.extract_graph import CONTINUE_PROMPT, LOOP_PROMPT
+
+    assert chat(server, extraction_prompt("A."), "…", CONTINUE_PROMPT) == "<|COMPLETE|>"
+    assert chat(server, extraction_prompt("A."), "…", LOOP_PROMPT) == "N"
+    assert set(server.stats()["kinds"]) == {"glean", "loop"}
+
+
+def test_summaries_name_the_entity(server: ScriptedServer) -> None:
+    from graphrag.prompts.index.summarize_descriptions import SUMMARIZE_PROMPT
+
+    prompt = SUMMARIZE_PROMPT.format(max_length=100, entity_name='"ALICE"', description_list='["Knows Bob."]')
+    assert chat(server, prompt) == '"ALICE" in all: ["Knows Bob."]'
+    assert server.stats()["kinds"]["summarize"]["count"] == 1
+
+
+def test_a_report_speaks_of_the_real_data_and_has_graphrags_shape(server: ScriptedServer) -> None:
+    from graphrag.index.operations.summarize_communities.community_reports_extractor import CommunityReportResponse
+    from graphrag.prompts.index.community_report import COMMUNITY_REPORT_PROMPT
+
+    table = (
+        "-----Entities-----\nhuman_readable_id,title,description,degree\n7,ALICE,Alice knows Bob.,1\n8,BOB,B,1\n\n\n"
+    )
+    prompt = COMMUNITY_REPORT_PROMPT.format(input_text=table, max_report_length=500)
+    report = CommunityReportResponse.model_validate_json(chat(server, prompt))
+    assert report.title == "ALICE and its community"
+    assert [finding.summary for finding in report.findings] == ["ALICE belongs here", "BOB belongs here"]
+    assert server.stats()["kinds"]["report"]["count"] == 1
+
+
+def test_map_points_name_a_report(server: ScriptedServer) -> None:
+    from graphrag.prompts.query.global_search_map_system_prompt import MAP_SYSTEM_PROMPT
+
+    prompt = MAP_SYSTEM_PROMPT.format(context_data="id|title|content\n12|Alice and Bob|…", max_length=100)
+    assert json.loads(chat(server, prompt)) == {
+        "points": [{"description": "Alice and Bob [Data: Reports (12)]", "score": 60}]
+    }
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        "[1] Alice founded the bank in 1901. It grew.\n[2] Nothing.",
+        "[1] report.pdf, page 3\nAlice founded the bank in 1901. It grew.",
+        "Source 1: report.pdf > Banks\n\nAlice founded the bank in 1901. It grew.",
+        '<source number="1" document="a.txt">\nAlice founded the bank in 1901.\n</source>',
+    ],
+)
+def test_an_answer_quotes_source_one_with_its_mark(server: ScriptedServer, sources: str) -> None:
+    asked = f"Answer from the sources below and mark each sentence [n].\n\n{sources}\n\nQuestion: who founded it?"
+    assert chat(server, asked) == "The documents say: Alice founded the bank in 1901 [1]."
+
+
+def test_embeddings_are_nearer_the_more_words_are_shared(server: ScriptedServer) -> None:
+    texts = ["the bank was founded by Alice", "who founded the bank", "rain fell on hills"]
+    data = post(server, "/embeddings", {"model": "scripted-embedding", "input": texts})["data"]
+    one, near, far = (item["embedding"] for item in data)
+    assert len(one) == 384
+    assert sum(x * x for x in one) == pytest.approx(1.0)
+    assert sum(map(lambda x, y: x * y, one, near)) > sum(map(lambda x, y: x * y, one, far)) + 0.3
+
+
+def test_a_corpus_has_the_graph_it_says(server: ScriptedServer) -> None:
+    made = corpus(communities=5, size=4)
+    assert len(made.entities) == 20
+    related = set()
+    for text in made.texts:
+        for record in chat(server, extraction_prompt(text)).split("\n##\n"):
+            fields = record.strip("()").split("<|>")
+            if fields[0] == '"relationship"':
+                related.add((fields[1], fields[2]))
+    assert related == made.relationships
+
+
+def test_a_corpus_of_160_communities_clusters_into_at_least_as_many() -> None:
+    from graphrag.graphs.hierarchical_leiden import hierarchical_leiden
+
+    made = corpus(communities=160, size=6)
+    found = hierarchical_leiden([(a, b, 5.0) for a, b in sorted(made.relationships)])
+    assert len({cluster.cluster for cluster in found}) >= 160
+
+
+def test_faults_are_as_configured_and_repeats_are_counted(server: ScriptedServer) -> None:
+    server.configure(fail_first=1, fault_kinds="other")
+    with pytest.raises(urllib.error.HTTPError) as failed:
+        chat(server, "Hello")
+    assert failed.value.code == 500
+    assert chat(server, "Hello") == chat(server, "Hello")
+    counts = server.stats("prompts", "last")["kinds"]["other"]
+    assert (counts["count"], counts["distinct"], counts["repeated"], counts["answered_again"]) == (3, 1, 2, 1)
+    assert counts["last"]["messages"][0]["content"] == "Hello"
+    server.configure(fail_first=0, limit_rate=1.0, retry_after=2)
+    with pytest.raises(urllib.error.HTTPError) as limited:
+        chat(server, "Hello")
+    assert (limited.value.code, limited.value.headers["Retry-After"]) == (429, "2")
+    server.configure(limit_rate=0.0, drop_rate=1.0)
+    with pytest.raises(http.client.RemoteDisconnected):
+        chat(server, "Hello")
+    with pytest.raises(urllib.error.HTTPError):
+        server.configure(no_such_option=1)
+
+
+def test_held_and_queued_calls_are_in_flight_together(server: ScriptedServer) -> None:
+    server.configure(hold=True, slots=2)
+    answers: list[str] = []
+    threads = [threading.Thread(target=lambda i=i: answers.append(chat(server, f"call {i}"))) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    while server.stats()["in_flight"] < 8:
+        pass
+    assert server.stats()["kinds"]["other"]["peak"] == 8
+    server.configure(hold=False)
+    for thread in threads:
+        thread.join(20)
+    assert len(answers) == 8
+    counts = server.stats("spans")["kinds"]["other"]
+    assert counts["in_flight"] == 0
+    assert len(counts["spans"]) == 8
+    assert 0 < counts["mean_in_flight"] <= 8
+
+
+def test_it_stops_when_its_stdin_closes() -> None:
+    with running() as server:
+        assert server.process.stdin is not None
+        server.process.stdin.close()
+        assert server.process.wait(timeout=10) == 0
