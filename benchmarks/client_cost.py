@@ -38,11 +38,12 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
     import itertools
     import threading
 
+    from llm_server import running
+
     from fileintel.llm.client import OpenAIClient
     from fileintel.llm.limiter import Limiter
     from fileintel.llm.transport import PooledTransport
     from fileintel.model import ChatRequest, Message
-    from llm_server import running
 
     filler = "the quick brown fox jumps over the lazy dog " * (options.prompt_bytes // 44 + 1)
     counter = itertools.count()
@@ -78,7 +79,6 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
             import cProfile
 
             profiler = cProfile.Profile()
-            threading.setprofile(profiler)
             profiler.enable()
         cpu, wall = time.process_time(), time.monotonic()
         run(client, options.calls)

@@ -5,5 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-# The scripted LLM server and its corpus are imported by name.
-sys.path.insert(0, str(Path(__file__).parent))
+# The scripted LLM server, its corpus and the integration tests' deployment are imported by name.
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE / "integration")]

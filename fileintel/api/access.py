@@ -63,7 +63,7 @@ def reaches(key: ApiKey, collection_id: str) -> bool:
 
 def collection_for(key: ApiKey, name_or_id: str) -> Collection:
     """Return the collection if the key reaches it; one that it doesn't looks as if it did not exist."""
-    missing = NotFoundError(f"no collection is named {name_or_id!r}")
+    missing = NotFoundError(f"no collection is named {name_or_id!r}: list them, or create it first")
     try:
         collection = collection_store.get(name_or_id)
     except NotFoundError:

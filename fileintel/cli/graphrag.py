@@ -84,6 +84,7 @@ def _facts(run: dict[str, Any]) -> dict[str, object]:
 def status(collection: Name, as_json: output.Json = False) -> None:
     """Show the collection's newest index run and the graph questions are answered from."""
     from fileintel.cli.client import connect, part
+    from fileintel.cli.progress import time_left
 
     where = f"/collections/{part(collection)}"
     with connect() as api:
@@ -111,9 +112,8 @@ def status(collection: Name, as_json: output.Json = False) -> None:
         output.table(columns, [[step[column] for column in columns] for step in progress["steps"]])
     if progress["run"]["state"] == "running":
         output.line()
-        left = progress["eta_seconds"]
-        more = "" if left is None else f", about {output.duration(left)} left"
-        output.line(f"{progress['calls_in_flight']} calls in flight{more}")
+        left = time_left(progress)
+        output.line(f"{progress['calls_in_flight']} calls in flight" + (f", {left}" if left else ""))
 
 
 @app.command()

@@ -171,9 +171,15 @@ def _spent(progress: dict[str, Any]) -> list[str]:
         f"{run['calls']} calls made, {run['calls_remembered']} remembered",
         f"{run['tokens_in']:,} tokens in, {run['tokens_out']:,} out",
     ]
-    if progress["eta_seconds"] is not None:
-        parts.append(f"about {output.duration(progress['eta_seconds'])} left")
+    left = time_left(progress)
+    parts += [left] if left else []
     return parts if run["state"] == "running" else parts[1:3]
+
+
+def time_left(progress: dict[str, Any]) -> str:
+    """Return the time left in words; empty while it is unknown or hardly any."""
+    seconds = progress["eta_seconds"]
+    return "" if seconds is None or seconds < 1 else f"about {output.duration(seconds)} left"
 
 
 def _draw_run(api: Api, run_id: int) -> dict[str, Any]:

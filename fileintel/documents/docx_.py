@@ -73,12 +73,17 @@ class _Body:
                 self._composer.block(notes.get(str(mark.get(qn("w:id"))), ""))
 
     def _rows(self, table: etree._Element) -> Iterator[list[str]]:
+        cells: list[str] = []
         for row in _below(table, qn("w:tr")):
-            cells: list[str] = []
+            above, cells = cells, []
             for cell in _below(row, qn("w:tc")):
                 merged = cell.find(f"{qn('w:tcPr')}/{qn('w:vMerge')}")
                 continues = merged is not None and merged.get(qn("w:val"), "continue") == "continue"
-                cells.append("" if continues else " ".join(_text(paragraph) for paragraph in cell.iter(qn("w:p"))))
+                column = len(cells)
+                if continues:  # a cell over several rows is said in each, so that a row can be understood alone
+                    cells.append(above[column] if column < len(above) else "")
+                else:
+                    cells.append(" ".join(_text(paragraph) for paragraph in cell.iter(qn("w:p"))))
                 span = cell.find(f"{qn('w:tcPr')}/{qn('w:gridSpan')}")
                 width = "" if span is None else str(span.get(qn("w:val")))
                 cells.extend([""] * (min(int(width), 100) - 1 if width.isdigit() else 0))

@@ -79,4 +79,4 @@ def _is_western(data: bytes) -> bool:
     text = data.decode("cp1252", "replace")
     odd = [c for c in text if ord(c) >= 0x80]
     usual = sum(c in _WESTERN for c in odd)
-    return letters >= 2 * len(high) and usual >= 0.95 * len(odd)
+    return letters >= len(high) and usual >= 0.95 * len(odd)

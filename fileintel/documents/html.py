@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bs4 import BeautifulSoup, UnicodeDammit, XMLParsedAsHTMLWarning
@@ -216,13 +216,43 @@ def _data_rows(table: Tag) -> list[list[str]] | None:
     """The cells of a table of data, or None for a table that only lays out (nested, one column, long passages)."""
     if table.find(["table", "h1", "h2", "h3", "h4", "pre"]) is not None:
         return None
-    rows = [[cell for cell in row.find_all(["td", "th"])] for row in table.find_all("tr")]
+    rows = [row.find_all(["td", "th"]) for row in table.find_all("tr")]
     rows = [row for row in rows if row]
-    wide = sum(len(row) > 1 for row in rows)
-    if len(rows) < 2 or wide < 0.7 * len(rows):
-        return None
-    texts = [[cell.get_text(" ", strip=True) for cell in row] for row in rows]
-    if max(len(text) for row in texts for text in row) > 1500:
+    texts = _spread(rows)
+    wide = sum(len(row) > 1 for row in texts)
+    if len(rows) < 2 or wide < 0.7 * len(rows) or max(len(text) for row in texts for text in row) > 1500:
         return None
     caption = table.find("caption")
     return ([[caption.get_text(" ", strip=True)]] if caption else []) + texts
+
+
+def _spread(rows: Sequence[Sequence[Tag]]) -> list[list[str]]:
+    """The cells' text in columns; a cell over several rows is said in each, one over several columns in the first."""
+    result: list[list[str]] = []
+    carried: dict[int, tuple[int, str]] = {}  # by column: rows still to come, and the text
+    for row in rows:
+        texts: list[str] = []
+        cells = iter(row)
+        cell = next(cells, None)
+        while cell is not None or len(texts) in carried:
+            column = len(texts)
+            if column in carried:
+                left, text = carried.pop(column)
+                if left > 1:
+                    carried[column] = (left - 1, text)
+                texts.append(text)
+            elif cell is not None:
+                text = cell.get_text(" ", strip=True)
+                height, width = _span(cell, "rowspan"), _span(cell, "colspan")
+                for offset in range(width):
+                    texts.append("" if offset else text)
+                    if height > 1:
+                        carried[column + offset] = (height - 1, "" if offset else text)
+                cell = next(cells, None)
+        result.append(texts)
+    return result
+
+
+def _span(cell: Tag, name: str) -> int:
+    said = str(cell.get(name) or "1")
+    return max(1, min(int(said), 200)) if said.isdigit() else 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from collections import Counter
 from pathlib import Path
 from statistics import median
@@ -18,6 +19,8 @@ from fileintel.errors import CorruptDocumentError, EmptyDocumentError, Encrypted
 from fileintel.model import ParsedDocument
 
 _FIXED_PITCH = 1
+# A page, or compressed objects that may hold one, or not even a list of pages: then the file is broken, not empty.
+_PAGE = re.compile(rb"/Type\s*/(?:Page\b|ObjStm)|^(?![\s\S]*/Type\s*/Pages)")
 _MONOSPACED = (b"mono", b"courier", b"consol", b"typewriter", b"cmtt", b"menlo", b"lucidacons", b"code")
 
 
@@ -31,6 +34,8 @@ def read(path: Path, shown: str) -> ParsedDocument:
             raise EncryptedDocumentError(
                 f"{shown} asks for a password; save it without one and send it again"
             ) from error
+        if not _PAGE.search(path.read_bytes()):  # pdfium takes a document of no pages for a broken one
+            raise EmptyDocumentError(f"{shown} has no pages; send a PDF with text in it") from error
         raise _damaged(shown, "it cannot be opened") from error
     try:
         return _read(document, shown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -210,9 +211,9 @@ def _overlap(pieces: list[_Piece], end: int, overlap: int, max_tokens: int) -> i
 def _unit(text: str, places: list[_Place], pieces: list[_Piece], ordinal: int, tokenizer: Tokenizer) -> TextUnit:
     start, end = pieces[0].start, pieces[-1].end
     own = text[start:end]
-    first = bisect.bisect_right([place.offset for place in places], start) - 1
+    first = bisect.bisect_right(places, start, key=lambda place: place.offset) - 1
     anchors = [Anchor(0, places[first].page, places[first].heading)]
-    for place in places[first + 1 :]:
+    for place in itertools.islice(places, first + 1, None):
         if place.offset >= end:
             break
         if (place.page, place.heading) != (anchors[-1].page, anchors[-1].heading):

@@ -17,6 +17,7 @@ _POLL_SECONDS = 0.05
 _WATCH_SECONDS = 0.2
 _LOG_CHECK_SECONDS = 60.0
 _LONGEST_PAUSE = 30.0
+_HURRIED_SECONDS = 3.0
 # A service that ran this long has recovered: its next end counts as the first.
 _SOUND_SECONDS = 60.0
 
@@ -168,25 +169,32 @@ class Supervisor:
         """Stop all, higher stages first; a further stop request meanwhile ends the rest at once."""
         seen = self._requests.count
         running = {name: child for name, child in self._children.items() if child.exit_code() is None}
-        stages = sorted({self._services[name].stage for name in running}, reverse=True)
-        for stage in stages:
+        for stage in sorted({self._services[name].stage for name in running}, reverse=True):
             group = {name: child for name, child in running.items() if self._services[name].stage == stage}
-            hurried = self._requests.count > seen
-            for name, child in group.items():
-                service = self._services[name]
-                child.send(service.hurry_signal if hurried else service.stop_signal)
-            began = time.monotonic()
-            while any(child.exit_code() is None for child in group.values()):
-                if not hurried and self._requests.count > seen:
-                    hurried, began = True, time.monotonic()
-                    for name, child in group.items():
-                        child.send(self._services[name].hurry_signal)
-                for name, child in group.items():
-                    patience = 3.0 if hurried else self._services[name].grace_seconds
-                    if child.exit_code() is None and time.monotonic() - began > patience:
-                        self._say(f"{name} did not stop in {patience:g} s, ended it")
-                        child.kill()
-                time.sleep(0.02)
+            self._stop_together(group, seen)
+
+    def _stop_together(self, children: dict[str, Child], seen: int) -> None:
+        hurried = self._requests.count > seen
+        began = time.monotonic()
+        for name, child in children.items():
+            child.send(self._services[name].hurry_signal if hurried else self._services[name].stop_signal)
+        left = dict(children)
+        while left:
+            if not hurried and self._requests.count > seen:
+                hurried, began = True, time.monotonic()
+                for name, child in left.items():
+                    child.send(self._services[name].hurry_signal)
+            for name, child in list(left.items()):
+                patience = _HURRIED_SECONDS if hurried else self._services[name].grace_seconds
+                if child.exit_code() is not None:
+                    del left[name]
+                elif time.monotonic() - began > patience:
+                    self._say(f"{name} did not stop in {patience:g} s, killed it")
+                    child.kill()
+                    # SIGKILL cannot be refused; the process may need a moment to end.
+                    child.wait(patience)
+                    del left[name]
+            time.sleep(0.02)
 
     def _launch(self, service: Service) -> Child:
         return Child(service.command(), self._state.log_of(service.name))

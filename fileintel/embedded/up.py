@@ -167,6 +167,8 @@ def _services(
                 is_ready=lambda child: _WORKER_READY.search(child.output()) is not None,
                 after=(MIGRATE, *servers),
                 stage=2,
+                # A warm shutdown: what it has begun it ends. What it can't end in time another worker takes up.
+                grace_seconds=20.0,
             )
         )
     return services, values

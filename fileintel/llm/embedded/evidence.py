@@ -35,7 +35,7 @@ _CONTRARIES = tuple(
         "north south east west northern southern eastern western northeast northwest southeast southwest",
         "left right", "maximum minimum maximal minimal most least", "before after", "old new young", "input output",
         "upper lower upstairs downstairs", "winter summer spring autumn", "internal external", "open close",
-        "mother father daughter son sister brother wife husband uncle aunt", "male female man woman boy girl king queen",
+        "mother father daughter son sister brother wife husband", "male female man woman boy girl king queen",
         "january february march april may june july august september october november december",
         "monday tuesday wednesday thursday friday saturday sunday", "day week month year hour minute second decade",
         "black white red green blue yellow brown grey orange purple", "enable disable", "increase decrease rise fall",

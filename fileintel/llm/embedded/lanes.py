@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any
 
-from fileintel.errors import ModelServerError
+from fileintel.errors import ModelServerError, ServiceError
 
 if TYPE_CHECKING:
     from fileintel.llm.embedded.stages import Models
@@ -67,12 +67,14 @@ class Lanes:
         self.process_ids: list[int] = []
 
     async def start(self) -> None:
-        """Start the processes and return when every one has loaded its models."""
+        """Start the processes and return when every one has loaded its models; raises ServiceError if one cannot."""
         self._pools = [self._new_pool() for _ in range(self._processes)]
         loop = asyncio.get_running_loop()
-        self.process_ids = list(
-            await asyncio.gather(*(loop.run_in_executor(pool, _process_id) for pool in self._pools))
-        )
+        starting = [loop.run_in_executor(pool, _process_id) for pool in self._pools]
+        try:
+            self.process_ids = list(await asyncio.gather(*starting))
+        except BrokenProcessPool as error:
+            raise ServiceError("the embedded models did not load: the cause stands above") from error
         self._lanes = [asyncio.create_task(self._serve(number)) for number in range(self._processes)]
 
     async def stop(self) -> None:
@@ -108,17 +110,15 @@ class Lanes:
         loop = asyncio.get_running_loop()
         while True:
             _, _, method, arguments, job = await self._queue.get()
-            for attempt in range(_ATTEMPTS):
-                if job.done():  # the client has gone
+            for attempt in range(1, _ATTEMPTS + 1):
+                if job.done():  # nobody waits for it any more
                     break
                 try:
                     result = await loop.run_in_executor(self._pools[number], _run, method, arguments)
                 except BrokenProcessPool:
-                    self._pools[number].shutdown(wait=False)
-                    self._pools[number] = self._new_pool()
-                    self.process_ids[number] = await loop.run_in_executor(self._pools[number], _process_id)
-                    if attempt == _ATTEMPTS - 1 and not job.done():
+                    if attempt == _ATTEMPTS and not job.done():
                         job.set_exception(ModelServerError("a model process died twice over this request"))
+                    await self._replace(number)
                 except Exception as error:  # whatever the stage raised belongs to its caller
                     if not job.done():
                         job.set_exception(error)
@@ -127,6 +127,17 @@ class Lanes:
                     if not job.done():
                         job.set_result(result)
                     break
+
+    async def _replace(self, number: int) -> None:
+        """Start a lane's process anew; where even that fails, the next job tries again, a second later."""
+        self._pools[number].shutdown(wait=False)
+        self._pools[number] = self._new_pool()
+        try:
+            starting = asyncio.get_running_loop().run_in_executor(self._pools[number], _process_id)
+            self.process_ids[number] = await starting
+        except BrokenProcessPool:
+            print(f"error: model process {number} does not start again", file=sys.stderr, flush=True)
+            await asyncio.sleep(1)
 
 
 def _end(process_id: int) -> None:

@@ -53,9 +53,9 @@ class MiniLM:
         self._tokenizer = Tokenizer.from_file(str(_packaged_file(*_VOCABULARY)))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        self._cls = self._tokenizer.token_to_id("[CLS]")
-        self._first_word = self._tokenizer.token_to_id("the")  # before it stand signs and single characters
-        self._sep = self._tokenizer.token_to_id("[SEP]")
+        self._cls = self._number("[CLS]")
+        self._first_word = self._number("the")  # before it stand signs and single characters
+        self._sep = self._number("[SEP]")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -104,6 +104,12 @@ class MiniLM:
         if number is None:
             return 1.0
         return math.log(max(0, number - self._first_word) + 1) / math.log(self._tokenizer.get_vocab_size())
+
+    def _number(self, piece: str) -> int:
+        number = self._tokenizer.token_to_id(piece)
+        if number is None:
+            raise ConfigurationError(f"the embedding model's vocabulary lacks {piece!r}: install the pinned version")
+        return int(number)
 
     def _embed_one(self, text: str) -> Vectors:
         pieces = self._tokenizer.encode(text, add_special_tokens=False).ids

@@ -104,7 +104,7 @@ class Question:
 def understand(text: str, doc: Doc, rarity: Callable[[str], float]) -> Question:
     """Read a question; `doc` is spaCy's reading of it, `rarity` says how rare a word is (0-1)."""
     lower = " ".join(text.lower().split())
-    kind = next((name for name, pattern in _KINDS if re.search(pattern, lower)), "thing")
+    kind: AnswerKind = next((name for name, pattern in _KINDS if re.search(pattern, lower)), "thing")
     found: dict[str, Term] = {}
     for word in words(text):
         if word.lower() in STOP_WORDS or (len(word) == 1 and not word.isdigit()):

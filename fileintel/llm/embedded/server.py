@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 import json
 import os
+import socket
 import sys
 import time
 import uuid
@@ -19,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from fileintel.errors import ConfigurationError, FileIntelError, InputError, NotFoundError
+from fileintel.errors import ConfigurationError, FileIntelError, InputError, NotFoundError, ServiceError
 from fileintel.llm.embedded import CHAT_MODEL, DIMENSIONS, EMBEDDING_MODEL
 from fileintel.llm.embedded.lanes import LATER, URGENT, Lanes
 
@@ -212,17 +213,32 @@ def serve(host: str = "127.0.0.1", port: int = 8701, processes: int | None = Non
     count = default_processes() if processes is None else processes
     if count < 1:
         raise ConfigurationError(f"the embedded model server needs at least one process, not {count}")
-    app = application(Lanes(count))
+    listener = _bound(host, port)
     config = uvicorn.Config(
-        app,
-        host=host,
-        port=port,
+        application(Lanes(count)),
         log_level="warning",
         access_log=False,
-        timeout_graceful_shutdown=3,
-        timeout_keep_alive=600,
-        backlog=1024,
         lifespan="on",
+        backlog=1024,
+        timeout_keep_alive=600,
+        timeout_graceful_shutdown=3,
     )
-    print(f"embedded models on http://{host}:{port}/v1 in {count} processes (loading)", file=sys.stderr, flush=True)
-    uvicorn.Server(config).run()
+    address = f"http://{host}:{listener.getsockname()[1]}/v1"
+    print(f"embedded models on {address}: loading into {count} processes", file=sys.stderr, flush=True)
+    server = uvicorn.Server(config)
+    server.run(sockets=[listener])
+    if not server.started:
+        raise ServiceError("the embedded model server did not start: the cause stands above")
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Take the port before the models are loaded: a port in use is known at once, and nobody is let in too early."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ServiceError(f"the embedded model server cannot have {host}:{port}: {error.strerror}") from error
+    return listener

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import itertools
 import json
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -148,17 +150,26 @@ def test_streams_are_bounded(
     api: TestClient, store: Store, scene: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     query = store.create_query(scene.minutes.id, "Who?", "auto")
-    full = streams.threading.BoundedSemaphore(1)
+    full = threading.BoundedSemaphore(1)
     full.acquire()
     monkeypatch.setattr(streams, "_streams", full)
     problem(api.get(f"/api/v2/queries/{query.id}/events", headers=scene.read), 503)
 
 
+def test_a_follower_nobody_listens_to_ends(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    slots = threading.BoundedSemaphore(1)
+    slots.acquire()
+    monkeypatch.setattr(streams, "_streams", slots)
+    monkeypatch.setattr(events, "follow", lambda query_id, timeout: itertools.repeat(("wait", {})))
+    gone, put = threading.Event(), []
+    gone.set()
+    streams._pump("q", 1.0, put.append, gone)
+    assert put == [None] and slots.acquire(blocking=False)
+
+
 def test_silence_is_filled_with_heartbeats(
     api: TestClient, store: Store, scene: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import threading
-
     heard = threading.Event()
 
     def slow(query_id: str, timeout: float) -> Any:

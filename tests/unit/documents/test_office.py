@@ -36,9 +36,23 @@ def test_docx_keeps_headings_lists_and_tables_in_order(tmp_path: Path) -> None:
     assert document.title == "Harbour Plan"
     assert [s.heading for s in document.sections] == ["Harbour Plan", "Costs", "Dates"]
     assert document.sections[1].text == (
-        "Costs\n\nBefore the table.\n\nItem: Crane; Price: 1,200\nItem: Rope; Price: 15\n\nAfter the table.\n\n- First step"
+        "Costs\n\nBefore the table.\n\nItem: Crane; Price: 1,200\nItem: Rope; Price: 15\n\n"
+        "After the table.\n\n- First step"
     )
     assert document.sections[-1].text == "Dates\n\nWork begins in May."
+
+
+def test_docx_cells_over_several_rows_are_said_in_each(tmp_path: Path) -> None:
+    made = docx.Document()
+    table = made.add_table(rows=3, cols=2)
+    for row, values in enumerate((("Ship", "Leg"), ("Alma", "Oslo"), ("", "Bergen"))):
+        for column, value in enumerate(values):
+            table.cell(row, column).text = value
+    table.cell(1, 0).merge(table.cell(2, 0))
+    path = tmp_path / "merged.docx"
+    made.save(str(path))
+
+    assert parse(path, "merged.docx").sections[0].text == "Ship: Alma; Leg: Oslo\nShip: Alma; Leg: Bergen"
 
 
 def test_docx_reads_content_controls_and_tracked_insertions_and_leaves_deletions_out(tmp_path: Path) -> None:

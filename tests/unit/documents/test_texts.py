@@ -10,9 +10,7 @@ from fileintel.errors import CorruptDocumentError, EncryptedDocumentError
 
 GERMAN = "Die Größe der Tür überraschte Jürgen. Er schloß sie später für drei Jahre."
 RUSSIAN = "Съешь же ещё этих мягких французских булок, да выпей чаю. Широкая электрификация южных губерний. " * 3
-JAPANESE = (
-    "吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。何でも薄暗いじめじめした所で泣いていた。" * 3
-)
+JAPANESE = "吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。何でも薄暗い所で泣いていた。" * 3
 POLISH = "Zażółć gęślą jaźń. Wszyscy ludzie rodzą się wolni i równi pod względem swej godności i swych praw. " * 3
 
 
@@ -119,11 +117,23 @@ def test_html_keeps_the_content_and_drops_what_stands_around_it(tmp_path: Path) 
     ]
 
 
+def test_html_cells_over_several_rows_and_columns_stay_in_their_columns(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_text(
+        "<html><body><table><tr><th>Ship</th><th>Leg</th><th>Tons</th></tr>"
+        '<tr><td rowspan="2">Alma</td><td>Oslo</td><td>1</td></tr><tr><td>Bergen</td><td>2</td></tr>'
+        '<tr><td colspan="2">Sum</td><td>3</td></tr></table></body></html>'
+    )
+
+    assert parse(path, "x.html").sections[0].text == (
+        "Ship: Alma; Leg: Oslo; Tons: 1\nShip: Alma; Leg: Bergen; Tons: 2\nShip: Sum; Tons: 3"
+    )
+
+
 def test_html_obeys_its_declared_encoding(tmp_path: Path) -> None:
     path = tmp_path / "x"
-    path.write_bytes(
-        '<html><head><meta charset="iso-8859-7"></head><body><p>Ελληνικά</p></body></html>'.encode("iso-8859-7")
-    )
+    page = '<html><head><meta charset="iso-8859-7"></head><body><p>Ελληνικά</p></body></html>'
+    path.write_bytes(page.encode("iso-8859-7"))
 
     assert parse(path, "x.html").sections[0].text == "Ελληνικά"
 

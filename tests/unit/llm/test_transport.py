@@ -40,14 +40,12 @@ def answering(*pieces: bytes, close: bool = True) -> Iterator[tuple[str, list[in
                     if close:
                         break
 
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
+    threading.Thread(target=serve, daemon=True).start()  # ends with the client's last connection
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}", accepted
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
-        thread.join(10)
 
 
 @pytest.fixture
