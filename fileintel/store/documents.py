@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fileintel.errors import NotFoundError
-from fileintel.model import Document, ParsedDocument, TextUnit, Vector
+from fileintel.model import Document, DocumentState, ParsedDocument, TextUnit, Vector
 from fileintel.store.engine import as_json, as_vector, execute, row, rows, run, transaction
 
 _SELECT = """
@@ -60,10 +60,34 @@ def get(document_id: str) -> Document:
     return _document(found)
 
 
-def list_for(collection_id: str) -> list[Document]:
-    """A collection's documents by name."""
-    found = rows(_SELECT + "WHERE d.collection_id = :c ORDER BY d.name, d.id", c=collection_id)
+def list_for(
+    collection_id: str, *, state: DocumentState | None = None, limit: int | None = None, offset: int = 0
+) -> list[Document]:
+    """A collection's documents by name, of one state if it is given; up to `limit` of them from `offset` on."""
+    found = rows(
+        _SELECT
+        + """WHERE d.collection_id = :c AND (CAST(:state AS text) IS NULL OR d.state = :state)
+             ORDER BY d.name, d.id LIMIT CAST(:limit AS bigint) OFFSET :offset""",
+        c=collection_id,
+        state=state,
+        limit=limit,
+        offset=offset,
+    )
     return [_document(document) for document in found]
+
+
+def unfinished() -> list[Document]:
+    """All documents not read yet, oldest first."""
+    found = rows(_SELECT + "WHERE d.state IN ('queued', 'processing') ORDER BY d.created_at, d.id")
+    return [_document(document) for document in found]
+
+
+def states(collection_id: str) -> dict[str, int]:
+    """How many documents of a collection are in each state; states without any are left out."""
+    found = rows(
+        "SELECT state, count(*)::int AS n FROM documents WHERE collection_id = :c GROUP BY state", c=collection_id
+    )
+    return {counted["state"]: counted["n"] for counted in found}
 
 
 def delete(document_id: str) -> None:

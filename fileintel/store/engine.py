@@ -11,6 +11,7 @@ import orjson
 from psycopg2 import extensions
 from sqlalchemy import Connection, CursorResult, Engine, create_engine, event, text
 from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from fileintel.errors import ConfigurationError, ServiceError
 from fileintel.settings import load
@@ -35,7 +36,6 @@ def engine() -> Engine:
             pool_size=settings.database_pool_size,
             max_overflow=0,
             pool_timeout=60,
-            pool_pre_ping=True,
             pool_use_lifo=True,
             json_serializer=lambda value: orjson.dumps(value).decode(),
             json_deserializer=orjson.loads,
@@ -105,12 +105,19 @@ def transaction() -> Iterator[Connection]:
 
     Raises ServiceError when the database cannot be reached.
     """
+    with _answering(), engine().begin() as connection:
+        yield connection
+
+
+@contextlib.contextmanager
+def _answering() -> Iterator[None]:
     try:
-        with engine().begin() as connection:
-            yield connection
+        yield
     except (OperationalError, InterfaceError) as error:
         reason = str(error.orig).strip().splitlines()
         raise ServiceError(f"the database does not answer: {reason[0] if reason else error}") from error
+    except PoolTimeoutError as error:
+        raise ServiceError("all connections to the database are in use: try again, or raise their number") from error
 
 
 def run(connection: Connection, sql: str, **values: Any) -> CursorResult[Any]:
@@ -118,22 +125,32 @@ def run(connection: Connection, sql: str, **values: Any) -> CursorResult[Any]:
     return connection.execute(text(sql), values)
 
 
+@contextlib.contextmanager
+def statement() -> Iterator[Connection]:
+    """A connection for one statement, which is a transaction of its own and takes one round trip.
+
+    Raises ServiceError when the database cannot be reached.
+    """
+    with _answering(), engine().connect() as connection:
+        yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+
 def rows(sql: str, **values: Any) -> Sequence[Mapping[str, Any]]:
     """All rows of one statement in a transaction of its own."""
-    with transaction() as connection:
+    with statement() as connection:
         return [dict(found) for found in run(connection, sql, **values).mappings()]
 
 
 def row(sql: str, **values: Any) -> Mapping[str, Any] | None:
     """The first row of one statement in a transaction of its own, or None."""
-    with transaction() as connection:
+    with statement() as connection:
         found = run(connection, sql, **values).mappings().first()
         return None if found is None else dict(found)
 
 
 def execute(sql: str, **values: Any) -> int:
     """Run one statement in a transaction of its own; returns how many rows it touched."""
-    with transaction() as connection:
+    with statement() as connection:
         return run(connection, sql, **values).rowcount
 
 

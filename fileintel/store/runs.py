@@ -67,9 +67,14 @@ def latest(collection_id: str) -> IndexRun | None:
     return None if found is None else IndexRun(**found)
 
 
-def list_for(collection_id: str) -> list[IndexRun]:
-    """A collection's runs, newest first."""
-    found = rows(_SELECT + "WHERE r.collection_id = :c ORDER BY r.id DESC", c=collection_id)
+def list_for(collection_id: str, *, limit: int | None = None, offset: int = 0) -> list[IndexRun]:
+    """A collection's runs, newest first; up to `limit` of them from `offset` on."""
+    found = rows(
+        _SELECT + "WHERE r.collection_id = :c ORDER BY r.id DESC LIMIT CAST(:limit AS bigint) OFFSET :offset",
+        c=collection_id,
+        limit=limit,
+        offset=offset,
+    )
     return [IndexRun(**each) for each in found]
 
 

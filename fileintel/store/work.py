@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fileintel.model import ChatAnswer, WorkItem
-from fileintel.store.engine import as_json, execute, rows, run, transaction
+from fileintel.store.engine import as_json, execute, row, rows, run, transaction
 from fileintel.store.memo import INSERT_ANSWERS, answers_json
 
 MAX_ATTEMPTS = 5
@@ -18,7 +18,7 @@ _CLAIM = """
     FROM (
         SELECT i.run_id, i.step, i.key FROM work_items i JOIN index_runs r ON r.id = i.run_id AND r.state = 'running'
         WHERE i.run_id = :run_id AND i.step = :step AND i.state = 'pending'
-        ORDER BY i.rank LIMIT 1 FOR UPDATE OF i SKIP LOCKED
+        ORDER BY i.rank LIMIT :most FOR UPDATE OF i SKIP LOCKED
     ) c
     WHERE w.run_id = c.run_id AND w.step = c.step AND w.key = c.key
     RETURNING w.key, w.attempts,
@@ -76,11 +76,16 @@ def plan(run_id: int, step: str, items: Iterable[tuple[str, Mapping[str, Any]]])
     return len(listed)
 
 
+def claim_some(run_id: int, step: str, worker: str, most: int) -> list[WorkItem]:
+    """Lease up to `most` of the step's pending items to this worker; none when there are none or the run has ended."""
+    found = rows(_CLAIM, run_id=run_id, step=step, worker=worker, most=most)
+    return [WorkItem(run_id, step, **item) for item in found]
+
+
 def claim(run_id: int, step: str, worker: str) -> WorkItem | None:
     """Lease the step's next pending item to this worker; None when there is none or the run has ended."""
-    with transaction() as connection:
-        found = run(connection, _CLAIM, run_id=run_id, step=step, worker=worker).first()
-    return None if found is None else WorkItem(run_id, step, found.key, found.attempts, found.input)
+    found = claim_some(run_id, step, worker, 1)
+    return found[0] if found else None
 
 
 def finish_and_claim(item: WorkItem, worker: str, output: Mapping[str, Any], spent: Spent) -> WorkItem | None:
@@ -103,9 +108,8 @@ def finish_and_claim(item: WorkItem, worker: str, output: Mapping[str, Any], spe
     if spent.answers:
         values["answers"] = answers_json(spent.answers)
         parts.append(f"remembered AS ({INSERT_ANSWERS})")
-    with transaction() as connection:
-        found = run(connection, f"WITH {', '.join(parts)} {_CLAIM}", **values).first()
-    return None if found is None else WorkItem(item.run_id, item.step, found.key, found.attempts, found.input)
+    found = row(f"WITH {', '.join(parts)} {_CLAIM}", most=1, **values)
+    return None if found is None else WorkItem(item.run_id, item.step, **found)
 
 
 def give_back(item: WorkItem, worker: str, *, error: str, raw_answer: str = "", spent: Spent, final: bool) -> None:

@@ -42,14 +42,13 @@ def plan_step(run_id: int) -> None:
 @app.task(name="index.pull", queue="graphrag_indexing")
 def pull(run_id: int, name: str) -> None:
     """Work on a waiting step's items with some twenty greenlets until none is left."""
-    claimed = [item for item in (work.claim(run_id, name, process.worker_id()),) if item is not None]
-    parameters = runs.parameters(run_id) if claimed else {}
+    claimed = work.claim_some(run_id, name, process.worker_id(), bells.PULLERS_PER_TASK)
     if claimed:
+        parameters = runs.parameters(run_id)
         # Under gevent these threads are greenlets.
-        with ThreadPoolExecutor(bells.PULLERS_PER_TASK, thread_name_prefix=f"pull-{run_id}") as pullers:
-            pullers.submit(_pull, run_id, name, parameters, claimed[0])
-            for _ in range(bells.PULLERS_PER_TASK - 1):
-                pullers.submit(_pull, run_id, name, parameters, None)
+        with ThreadPoolExecutor(len(claimed), thread_name_prefix=f"pull-{run_id}") as pullers:
+            for item in claimed:
+                pullers.submit(_pull, item, parameters)
     _move_on(run_id, name)
 
 
@@ -74,10 +73,8 @@ def work_on(run_id: int, name: str) -> None:
     _move_on(run_id, name)
 
 
-def _pull(run_id: int, name: str, parameters: Mapping[str, Any], item: WorkItem | None) -> None:
+def _pull(item: WorkItem | None, parameters: Mapping[str, Any]) -> None:
     worker = process.worker_id()
-    if item is None:
-        item = _persist(lambda: work.claim(run_id, name, worker))
     while item is not None:
         item = _work_on_one(item, worker, parameters)
 

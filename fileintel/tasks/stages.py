@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -250,6 +252,8 @@ def warm_up() -> None:
     from fileintel.tasks.warming import Rehearsal
 
     engine.fill()
+    models.chat_client()
+    socket.getaddrinfo("localhost", 80)
     texts: Sequence[str] = ("Rehearsal.", "A rehearsal.")
     rehearsal = Rehearsal()
     extract_graph(texts[0], chat=rehearsal, model="", entity_types=["event"], max_gleanings=1, staged=False)
@@ -264,3 +268,6 @@ def warm_up() -> None:
         staged=False,
     )
     community_report(0, 0, texts[0], chat=rehearsal, model="", max_length=10, stage_inputs=None)
+    # GraphRAG's imports leave millions of objects; searching them all for garbage would take half a second each time.
+    gc.collect()
+    gc.freeze()

@@ -52,7 +52,14 @@ def judge(question: Question, evidence: Evidence) -> Judgement:
     absent = [key for key in question.required if not _known(key, evidence.vocabulary)]
     if absent:
         return Judgement(False, f"they do not mention {_as_written(absent[0], question)}")
+    for name, number in question.numbered:
+        between = r"(?:\W{0,3}|[ ](?:[A-Z][\w/+-]*[ ]){1,2})"
+        together = rf"\b(?i:{re.escape(name)}){between}{re.escape(number)}\b"
+        if not re.search(together, evidence.text):
+            return Judgement(False, f"they do not mention {name} {number}")
     best = evidence.candidates[0]
+    if best.lacks_name:
+        return Judgement(False, "no passage supports an answer well enough")
     unsaid = [t for t in question.terms if t.claim >= 0.5 and not _said_anywhere(t, evidence)]
     if unsaid:
         return Judgement(False, f"they say nothing about {unsaid[0].word}")

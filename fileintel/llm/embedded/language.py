@@ -78,9 +78,9 @@ def terms(text: str) -> list[str]:
         if lower in STOP_WORDS or (len(lower) == 1 and not lower.isdigit()):
             continue
         found.append(stem(word))
-        parts = [part for part in re.split(r"[-/_.:@+~]+", lower) if part]
+        parts = [part for part in re.split(r"[-/_.:@+~]+|(?<=[a-z])(?=\d+$)", lower) if part]
         if len(parts) > 1:
-            found.extend(stem(part) for part in parts if part not in STOP_WORDS and len(part) > 1)
+            found.extend(stem(part) for part in parts if part not in STOP_WORDS and (len(part) > 1 or part.isdigit()))
     return found
 
 

@@ -77,12 +77,17 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question as the answer stage works on it; `required` are names and numbers no answer may lack."""
+    """A question as the answer stage works on it.
+
+    `required` are names and numbers that the sources must have; `numbered` are names with a number ("Annex 4"): they
+    must have the two together.
+    """
 
     text: str
     kind: AnswerKind
     terms: tuple[Term, ...]
     required: tuple[str, ...]
+    numbered: tuple[tuple[str, str], ...]
 
     @property
     def stems(self) -> frozenset[str]:
@@ -113,7 +118,8 @@ def understand(text: str, doc: Doc, rarity: Callable[[str], float]) -> Question:
         rare = rarity(word)
         empty = 0.3 if key in _EMPTY_WORDS else 1.0
         found.setdefault(key, Term(key, word, max(0.05, empty * rare**2), empty * (0.5 + 0.5 * rare)))
-    return Question(text.strip(), kind, tuple(found.values()), _required(text, doc))
+    numbered = tuple(re.findall(r"\b([A-Z]\w*)[ -](\d+(?:\.\d+)*)\b", text))
+    return Question(text.strip(), kind, tuple(found.values()), _required(text, doc), numbered)
 
 
 def _required(text: str, doc: Doc) -> tuple[str, ...]:
