@@ -71,8 +71,7 @@ def list_documents(
     collection: ReadCollection, state: State = None, limit: Limit = 100, offset: Offset = 0
 ) -> shapes.Page[Document]:
     """List a collection's documents."""
-    found = [document for document in store.list_for(collection.id) if state in (None, document.state)]
-    return shapes.page(found[offset : offset + limit + 1], limit, offset)
+    return shapes.page(store.list_for(collection.id, state=state, limit=limit + 1, offset=offset), limit, offset)
 
 
 @router.post(
@@ -122,7 +121,7 @@ async def _add_form(
 
     receiver = uploads.FormReceiver(request.headers["content-type"], directory, limit, enter, refuse)
     try:
-        await uploads.receive(request, receiver, limit + uploads.FORM_OVERHEAD_BYTES)
+        await uploads.receive(request, receiver, uploads.form_limit(limit))
     except FileIntelError as error:
         # Files that came before the trouble are in: the caller is told which.
         return problems.answer(error, path, documents=jsonable_encoder(parts))

@@ -65,7 +65,7 @@ def start_index_run(collection: WriteCollection, response: Response) -> IndexRun
 )
 def list_index_runs(collection: ReadCollection, limit: Limit = 100, offset: Offset = 0) -> shapes.Page[IndexRun]:
     """List a collection's index runs."""
-    return shapes.page(store.list_for(collection.id)[offset : offset + limit + 1], limit, offset)
+    return shapes.page(store.list_for(collection.id, limit=limit + 1, offset=offset), limit, offset)
 
 
 @router.get("/index-runs/{run}", responses=shapes.example(200, shapes.PROGRESS, "The run and its progress"))

@@ -42,7 +42,7 @@ ReadQuery = Annotated[Query, Depends(_query_for)]
 
 def _refuse_unready(collection: Collection) -> None:
     """Raise ConflictError, with the cure, when no document of the collection can be asked."""
-    states = {document.state for document in document_store.list_for(collection.id)}
+    states = document_store.states(collection.id).keys()
     name = collection.name
     if "ready" in states:
         return

@@ -21,7 +21,7 @@ from fileintel.store.blobs import BlobWriter
 MAX_NAME_BYTES = 255
 MAX_FORM_FILES = 1_000
 # Boundaries and part headers of a form come on top of its files.
-FORM_OVERHEAD_BYTES = 1 << 20
+_FORM_OVERHEAD_BYTES = 1 << 20
 # Hashing and writing leave the event loop for a thread, in pieces large enough to make that worth while.
 _BATCH_BYTES = 1 << 20
 
@@ -107,8 +107,9 @@ class RawReceiver(Generic[Entered]):
 class FormReceiver:
     """A multipart/form-data body of any number of files.
 
-    Each file is handed to `enter(name, sha256, size)` as soon as it is complete; one with a bad name or without
-    bytes goes to `refuse(name, error)` and the rest go on. Fields that are no files are passed over.
+    Each file is handed to `enter(name, sha256, size)` as soon as it is complete; one with a bad name, without
+    bytes or with more than `limit` of them goes to `refuse(name, error)` and the rest go on. Fields that are no
+    files are passed over.
     """
 
     def __init__(self, content_type: str, directory: Path, limit: int, enter: Enter, refuse: Refuse) -> None:
@@ -145,7 +146,7 @@ class FormReceiver:
             raise InputError(f"the form cannot be read: {error}") from error
 
     def feed(self, data: bytes) -> None:
-        """Parse the next bytes; raises InputError on a malformed form and DocumentTooLargeError."""
+        """Parse the next bytes; raises InputError on a malformed form."""
         try:
             self._parser.write(data)
         except FormParserError as error:
@@ -196,8 +197,13 @@ class FormReceiver:
         self._writer = BlobWriter(self._directory, self._limit)
 
     def _data(self, data: bytes, start: int, end: int) -> None:
-        if self._writer is not None:
+        if self._writer is None or self._name is None:
+            return
+        try:
             self._writer.write(memoryview(data)[start:end])
+        except DocumentTooLargeError as error:
+            self._writer = None  # it removed what it had written; the rest of this file is passed over
+            self._refuse(self._name, error)
 
     def _part_ends(self) -> None:
         if self._writer is None or self._name is None:
@@ -221,6 +227,11 @@ def _decoded(raw: bytes) -> str:
         text = raw.decode("latin-1")
     # What browsers do to these three in a form's file names (WHATWG HTML, multipart/form-data encoding).
     return text.replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")
+
+
+def form_limit(file_limit: int) -> int:
+    """Return the most bytes a form may have: as many files as it may hold, each of the size a file may have."""
+    return MAX_FORM_FILES * file_limit + _FORM_OVERHEAD_BYTES
 
 
 async def receive(request: Request, receiver: Receiver[Result], limit: int) -> Result:

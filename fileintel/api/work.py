@@ -6,8 +6,6 @@ from fastapi import APIRouter
 
 from fileintel.api import problems, shapes
 from fileintel.api.access import Reader, reaches
-from fileintel.model import Document
-from fileintel.store import collections as collection_store
 from fileintel.store import documents as document_store
 from fileintel.store import queries as query_store
 from fileintel.store import runs as run_store
@@ -21,10 +19,7 @@ router = APIRouter(tags=["work"], responses=problems.documented(401, 403, 503))
 )
 def list_work(key: Reader) -> shapes.WorkInProgress:
     """List what is being done: index runs, documents being read, questions being answered."""
-    documents: list[Document] = []
-    for collection in collection_store.list_all():
-        if reaches(key, collection.id):
-            documents += [d for d in document_store.list_for(collection.id) if d.state in ("queued", "processing")]
+    documents = [document for document in document_store.unfinished() if reaches(key, document.collection_id)]
     runs = [run for run in run_store.running() if reaches(key, run.collection_id)]
     queries = [query for query in query_store.unfinished() if reaches(key, query.collection_id)]
     return shapes.WorkInProgress(index_runs=runs, documents=documents, queries=queries)

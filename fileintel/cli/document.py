@@ -30,6 +30,15 @@ class RefusedError(DocumentError):
     title = "refused documents"
     exit_code = 1
 
+    def __init__(self, failed: list[_Added], given: int) -> None:
+        first = failed[0].trouble
+        told = f"{failed[0].path}: {first['title']}: {first['detail']}"
+        if given > 1:
+            told = f"{len(failed)} of {given} documents could not be taken: {told}"
+        else:  # what is wrong with the one file is what went wrong
+            self.problem = {**first, "detail": told}
+        super().__init__(told)
+
 
 @dataclass
 class _Added:
@@ -52,12 +61,20 @@ class _Added:
         return None if self.document is None else self.document["error"]
 
     @property
+    def trouble(self) -> dict[str, Any]:
+        """The problem for which it was refused, or that reading it met."""
+        if self.problem is not None or self.document is None:
+            return self.problem or {}
+        code = self.document["error_code"] or "internal"
+        return _problem(self.document["error"] or "it could not be read", code, code.replace("-", " "))
+
+    @property
     def failed(self) -> bool:
         return self.state in ("refused", "failed")
 
 
-def _problem(detail: str) -> dict[str, Any]:
-    return {"type": "urn:fileintel:file", "title": "unusable file", "status": 422, "detail": detail}
+def _problem(detail: str, code: str = "file", title: str = "unusable file") -> dict[str, Any]:
+    return {"type": f"urn:fileintel:{code}", "title": title, "status": 422, "detail": detail}
 
 
 def _files(paths: list[Path], recursive: bool) -> Iterator[tuple[Path, str | None]]:
@@ -143,8 +160,7 @@ def _report(results: list[_Added], as_json: bool) -> None:
         ]
         output.table(("file", "state", "reason", "id"), rows)
     if failed:
-        first = f": {failed[0].path}: {failed[0].reason}"
-        raise RefusedError(f"{len(failed)} of {len(results)} documents could not be taken{first}")
+        raise RefusedError(failed, len(results))
 
 
 def _id(added: _Added) -> str | None:

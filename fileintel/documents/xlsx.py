@@ -16,8 +16,9 @@ from fileintel.model import ParsedDocument
 def read(path: Path, shown: str) -> ParsedDocument:
     """Sheets in order, rows as "Header: value" lines; formulas as the values they had when the file was saved."""
     composer = Composer()
-    workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    try:
+    # Opened here, because of a path openpyxl wants one of its own extensions, and stored documents have none.
+    with path.open("rb") as file:
+        workbook = openpyxl.load_workbook(file, read_only=True, data_only=True)
         title = one_line(workbook.properties.title or "") or None
         for sheet in workbook.worksheets:
             composer.heading(1, sheet.title)
@@ -25,8 +26,6 @@ def read(path: Path, shown: str) -> ParsedDocument:
             sheet.reset_dimensions()
             for line in tables.lines([_shown(cell) for cell in row] for row in sheet.iter_rows(values_only=True)):
                 composer.block(line, tight=True)
-    finally:
-        workbook.close()
     # A sheet that holds nothing but its name is no text.
     sections = tuple(section for section in composer.sections() if section.text != section.heading)
     return ParsedDocument(formats.XLSX.media_type, title, sections)

@@ -259,8 +259,11 @@ def save_reports(version: int, reports_: Iterable[CommunityReport]) -> None:
 
 
 def texts_to_embed(version: int, table: str, ids: Sequence[str]) -> dict[str, str]:
-    """What GraphRAG embeds of a version's `entities` (title:description) or `community_reports` (content), by id."""
-    text = {"entities": "title || ':' || description", "community_reports": "full_content"}[table]
+    """What is embedded of a version's `entities` (title:description, as in GraphRAG) or `community_reports`, by id.
+
+    Of a report that is title and summary: its whole content is longer than what small embedding models read.
+    """
+    text = {"entities": "title || ':' || description", "community_reports": "title || ':' || summary"}[table]
     found = rows(
         f"SELECT id, {text} AS text FROM {table} WHERE version = :v AND id = ANY(:ids) ORDER BY id",
         v=version,

@@ -55,15 +55,17 @@ def on_greenlets() -> bool:
 def _prepare_worker(**_: Any) -> None:
     # GraphRAG logs what it swallows; we raise it, and the work table keeps it.
     logging.getLogger("graphrag").setLevel(logging.CRITICAL)
+    from fileintel.tasks import warming
+
     if on_greenlets():
         from fileintel.store import engine
 
         engine.cooperate_with_gevent()
         if not engine.cooperates():
             raise SystemExit("fileintel: psycopg2 would block the gevent worker: its wait callback is not set")
-        from fileintel.tasks import stages
-
-        stages.warm_up()
+        warming.warm_up_asking()
+    else:
+        warming.warm_up_computing()
 
 
 @signals.worker_ready.connect

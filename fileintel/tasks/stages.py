@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from fileintel.errors import ConflictError
@@ -17,7 +15,7 @@ from fileintel.graph.report import community_report
 from fileintel.graph.summarize import summarize_descriptions
 from fileintel.model import CommunityReport, Finding, WorkItem
 from fileintel.protocols import ChatModel
-from fileintel.store import engine, graph, runs, sources, work
+from fileintel.store import graph, runs, sources, work
 from fileintel.tasks import models
 
 Items = Iterator[tuple[str, dict[str, Any]]]
@@ -245,29 +243,3 @@ COMPUTE: Mapping[str, Callable[[WorkItem], dict[str, Any]]] = {
     "generate_text_embeddings": _embed,
     "publish": _publish,
 }
-
-
-def warm_up() -> None:
-    """Import and try once all that would keep the gevent hub waiting at its first use."""
-    from fileintel.tasks.warming import Rehearsal
-
-    engine.fill()
-    models.chat_client()
-    socket.getaddrinfo("localhost", 80)
-    texts: Sequence[str] = ("Rehearsal.", "A rehearsal.")
-    rehearsal = Rehearsal()
-    extract_graph(texts[0], chat=rehearsal, model="", entity_types=["event"], max_gleanings=1, staged=False)
-    summarize_descriptions(
-        "REHEARSAL",
-        texts,
-        chat=rehearsal,
-        model="",
-        tokenizer=models.tokenizer(),
-        max_length=10,
-        max_input_tokens=100,
-        staged=False,
-    )
-    community_report(0, 0, texts[0], chat=rehearsal, model="", max_length=10, stage_inputs=None)
-    # GraphRAG's imports leave millions of objects; searching them all for garbage would take half a second each time.
-    gc.collect()
-    gc.freeze()

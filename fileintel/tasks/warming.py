@@ -1,22 +1,70 @@
-"""A chat model that answers at once, so that the extractors can be tried before the first real call."""
+"""What a worker process does before its first task, so that no task pays for it."""
 
 from __future__ import annotations
 
+import gc
+import importlib
+import socket
 from collections.abc import Iterator
 
+from fileintel.graph.extract import extract_graph
+from fileintel.graph.report import community_report
+from fileintel.graph.summarize import summarize_descriptions
 from fileintel.model import ChatAnswer, ChatRequest
+from fileintel.store import engine
+from fileintel.tasks import models
 
 _REPORT = '{"title": "-", "summary": "-", "findings": [], "rating": 1, "rating_explanation": "-"}'
 _EXTRACTION = '("entity"<|>A<|>EVENT<|>a)##("relationship"<|>A<|>A<|>a<|>1)##<|COMPLETE|>'
 
 
 class Rehearsal:
-    """Answers every request with a well-formed nothing."""
+    """A chat model that answers every request at once with a well-formed nothing."""
 
     def complete(self, request: ChatRequest) -> ChatAnswer:
-        """Answer with the form the request asks for."""
+        """Answer in the form the request asks for."""
         return ChatAnswer(_REPORT if request.json_schema is not None else _EXTRACTION)
 
     def stream(self, request: ChatRequest) -> Iterator[str]:
         """Yield the same."""
         yield self.complete(request).content
+
+
+def warm_up_asking() -> None:
+    """Import and try once all that would keep the gevent hub waiting at its first use."""
+    engine.fill()
+    models.chat_client()
+    socket.getaddrinfo("localhost", 80)
+    text, rehearsal = "Rehearsal.", Rehearsal()
+    extract_graph(text, chat=rehearsal, model="", entity_types=["event"], max_gleanings=1, staged=False)
+    summarize_descriptions(
+        "REHEARSAL",
+        [text, "A rehearsal."],
+        chat=rehearsal,
+        model="",
+        tokenizer=models.tokenizer(),
+        max_length=10,
+        max_input_tokens=100,
+        staged=False,
+    )
+    community_report(0, 0, text, chat=rehearsal, model="", max_length=10, stage_inputs=None)
+    _spare_garbage_search()
+
+
+def warm_up_computing() -> None:
+    """Import GraphRAG's parts before the processes are forked, which then share them."""
+    for module in (
+        "graphrag.index.operations.cluster_graph",
+        "graphrag.query.context_builder.community_context",
+        "graphrag.query.context_builder.local_context",
+        "graphrag.query.context_builder.source_context",
+    ):
+        importlib.import_module(module)
+    models.tokenizer().count("rehearsal")
+    _spare_garbage_search()
+
+
+def _spare_garbage_search() -> None:
+    # GraphRAG's imports leave a million objects; searching them for garbage takes half a second, and undoes sharing.
+    gc.collect()
+    gc.freeze()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import llm_server
 import pytest
-from deployment import Deployment, environment
+from deployment import Api, Deployment, environment
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +41,12 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
             finally:
                 running.stop()
                 engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def api(deployment: Deployment) -> Api:
+    """The API before the same database and broker, with an admin key."""
+    return deployment.serve()
 
 
 @pytest.fixture(autouse=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,11 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 from llm_server import ScriptedServer
 
 from fileintel.model import Collection, Document, IndexRun
 from fileintel.settings import load
-from fileintel.store import blobs, collections, documents, queries, runs, workers
+from fileintel.store import blobs, collections, documents, keys, queries, runs, workers
 from fileintel.tasks import bells, events
 
 
@@ -55,6 +58,30 @@ class Deployment:
             return b" ready." in log.read_bytes()[before:]
 
         wait_for(ready, 120, f"worker {name} ready")
+
+    def serve(self) -> Api:
+        """Start the API by the product's command, make an admin key and wait until it is ready."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        log = self.folder / "api.log"
+        with log.open("ab") as output:
+            self.processes["api"] = subprocess.Popen(
+                [sys.executable, "-m", "fileintel", "api", "--port", str(port)], stdout=output, stderr=output
+            )
+        _, secret = keys.create("integration tests", ["admin"])
+        api = Api(f"http://127.0.0.1:{port}", secret, self.folder)
+
+        def ready() -> bool:
+            if self.processes["api"].poll() is not None:
+                raise AssertionError(f"the API ended: {log.read_text()[-2000:]}")
+            try:
+                return api.client().get("/health/ready").status_code == 200
+            except httpx.TransportError:
+                return False
+
+        wait_for(ready, 60, "API ready")
+        return api
 
     def kill(self, name: str) -> None:
         """SIGKILL a worker, as the kernel does when memory runs out."""
@@ -118,6 +145,48 @@ class Deployment:
     def workers(self, pool: str) -> list[dict[str, Any]]:
         """The living worker processes of a pool."""
         return [worker for worker in workers.living() if pool in str(worker["name"])]
+
+
+@dataclass
+class Outcome:
+    """What a command line came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The document on stdout."""
+        return json.loads(self.out)
+
+
+@dataclass
+class Api:
+    """A running API, and the two ways to it: HTTP and the command line."""
+
+    base_url: str
+    key: str
+    state_dir: Path
+
+    def client(self, key: str | None = None) -> httpx.Client:
+        """An HTTP client with the admin key, another, or none ("")."""
+        secret = self.key if key is None else key
+        headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+        return httpx.Client(base_url=self.base_url, headers=headers, timeout=60, trust_env=False)
+
+    def cli(self, *arguments: str | Path, key: str | None = None) -> Outcome:
+        """Run `fileintel` as on another machine: it knows the API's address and a key, and no database."""
+        known = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        known |= {
+            "FILEINTEL_API_URL": self.base_url,
+            "FILEINTEL_API_KEY": self.key if key is None else key,
+            "FILEINTEL_STATE_DIR": str(self.state_dir / "elsewhere"),
+            "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
+        }
+        command = [sys.executable, "-m", "fileintel", *map(str, arguments)]
+        done = subprocess.run(command, env=known, capture_output=True, stdin=subprocess.DEVNULL, timeout=240)
+        return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 @contextmanager

@@ -307,7 +307,7 @@ def text_fit(question: Question, text: str) -> float:
             return max((_spells(term.word, text) for term in question.terms), default=0.0)
         case "definition":
             spelt = max((_spells(term.word, text) for term in question.terms), default=0.0)
-            return max(_defines(question, text), 0.9 * (spelt == 1.0))
+            return max(_defines(question, text), 0.8 * (spelt == 1.0))
     return 0.6
 
 
@@ -322,11 +322,11 @@ def _spells(short: str, text: str) -> float:
 def _defines(question: Question, text: str) -> float:
     """Return how plainly a sentence says what the question's subject is."""
     subject = "|".join(re.escape(term.word.rstrip("s")) for term in question.terms) or "$^"
-    if re.search(
-        rf"(?i)^(?:(?:the|an?)\s+)?(?:[\w-]+\s+){{0,2}}(?:{subject})\w*\b[^.;]{{0,40}}?\b(?:is|are|was|were|means)\b",
-        text,
-    ):
+    named = rf"(?i)^(?:(?:the|an?)\s+)?[\"“']?(?:{subject})\w*[\"”']?(?:\s+(?:{subject})\w*)*(?:\s*\([^)]*\))?"
+    if re.search(rf"{named},?\s+(?:is|are|was|were|means|refers to|stands for)\s+(?:an?|the|one|any)\b", text):
         return 1.0
-    if re.search(rf"(?i)\b(?:{subject})\w*\)?(?:,| is| are|:| means| refers to| allows| provides) ", text):
+    if re.search(rf"{named},?\s+(?:an?\b|is|are|means|refers|stands|allows|provides|consists|contains)", text):
         return 0.7
+    if re.search(rf"(?i)\b(?:{subject})\w*\)?(?:, an?| is an?| are|:| means| refers to) ", text):
+        return 0.5
     return 0.2

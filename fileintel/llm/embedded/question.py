@@ -32,7 +32,10 @@ _QUANTITIES = (
 )
 _KINDS: tuple[tuple[AnswerKind, str], ...] = (
     ("person", r"\b(?:who|whom|whose|which (?:person|people|man|woman|author))\b"),
-    ("date", r"\b(?:when|(?:what|which) (?:year|date|day|month|century|decade|time)|how (?:long ago|recently))\b"),
+    (
+        "date",
+        r"\b(?:when(?! (?:should|can|must|may|to|do|does)\b)|(?:what|which) (?:year|date|day|month|century|decade|time)|how (?:long ago|recently))\b",
+    ),
     ("rate", r"\bhow (?:often|frequently)\b"),
     ("number", r"\bhow (?:many|much|long|old|large|big|tall|high|far|fast|wide|deep|heavy|small)\b"),
     ("number", rf"\b(?:what|which)(?: is| was| are| were)?(?: the| an?)?(?: [\w-]+){{0,2}} (?:{_QUANTITIES})s?\b"),
@@ -44,7 +47,7 @@ _KINDS: tuple[tuple[AnswerKind, str], ...] = (
     ),
     ("reason", r"\b(?:why|what (?:is|was) the (?:reason|cause)|what caused)\b"),
     ("manner", r"^how\b"),
-    ("expansion", r"\bstands? for\b|\b(?:abbreviation|acronym)\b"),
+    ("expansion", r"\bstands? for\b|\babbreviat|\bacronym\b"),
     (
         "definition",
         r"^(?:what|which) (?:is|are|was|were) (?:an? |the )?[\w+./-]+(?: [\w+./-]+)?\??$|^define\b|\bmean\b",
@@ -56,7 +59,7 @@ _EMPTY_WORDS = frozenset(
     for word in word_set(
         "file command option package tool name number year city country company organization person program "
         "utility place date day amount kind type purpose reason word term title parameter directory folder value way "
-        "mean stand call use role do does happen tell give need exist exact exactly contain consist known become come"
+        "abbreviated abbreviation acronym short responsible mean stand call use role do does happen tell give need exist exact exactly contain consist known become come"
     )
 )
 
@@ -126,7 +129,7 @@ def _required(text: str, doc: Doc) -> tuple[str, ...]:
     """Return the stems of the names and numbers in a question; its first word counts only where it is written oddly."""
     needed: dict[str, None] = {}
     for number, word in enumerate(words(text)):
-        if word.lower() in STOP_WORDS:
+        if word.lower() in STOP_WORDS or (len(word) == 1 and not word.isdigit()):
             continue
         written_as_name = (word[:1].isupper() and number > 0) or any(c.isupper() for c in word[1:])
         if written_as_name or any(c.isdigit() for c in word):

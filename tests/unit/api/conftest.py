@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from fileintel.errors import ConflictError, NotFoundError
 from fileintel.model import ApiKey, Collection, Document, IndexRun, Query, StepProgress
 
 AT = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
+UNFINISHED = ("queued", "processing")
 
 
 class Store:
@@ -79,6 +81,15 @@ class Store:
         self.documents[made.id] = made
         return made, True
 
+    def list_documents(
+        self, collection_id: str, *, state: str | None = None, limit: int | None = None, offset: int = 0
+    ) -> list[Document]:
+        found = [d for d in self.documents.values() if d.collection_id == collection_id and state in (None, d.state)]
+        return found[offset:][:limit]
+
+    def list_runs(self, collection_id: str, *, limit: int | None = None, offset: int = 0) -> list[IndexRun]:
+        return [r for r in self.runs.values() if r.collection_id == collection_id][offset:][:limit]
+
     def _found(self, where: dict[Any, Any], key: Any) -> Any:
         if key not in where:
             raise NotFoundError("no such row")
@@ -110,14 +121,18 @@ class Store:
             "store.collections.delete": lambda id_: self.collections.pop(id_),
             "store.documents.add": self.add_document,
             "store.documents.get": lambda id_: self._found(self.documents, id_),
-            "store.documents.list_for": lambda c: [d for d in self.documents.values() if d.collection_id == c],
+            "store.documents.list_for": self.list_documents,
+            "store.documents.unfinished": lambda: [d for d in self.documents.values() if d.state in UNFINISHED],
+            "store.documents.states": lambda c: Counter(
+                d.state for d in self.documents.values() if d.collection_id == c
+            ),
             "store.documents.delete": lambda id_: self.documents.pop(id_),
             "store.keys.authenticate": self.keys.get,
             "store.keys.create": self.create_key,
             "store.keys.list_all": lambda: list(self.keys.values()),
             "store.keys.revoke": lambda id_: self._found(self.keys, id_) and self.keys.pop(id_),
             "store.runs.get": lambda id_: self._found(self.runs, id_),
-            "store.runs.list_for": lambda c: [r for r in self.runs.values() if r.collection_id == c],
+            "store.runs.list_for": self.list_runs,
             "store.runs.running": lambda: [r for r in self.runs.values() if r.state == "running"],
             "store.runs.progress": lambda id_: steps,
             "store.runs.failures": lambda id_: [],

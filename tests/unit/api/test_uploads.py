@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from fileintel.api.uploads import FileNameError, clean_name
+from fileintel.api.uploads import FileNameError, clean_name, form_limit
 from fileintel.errors import ServiceError
 from fileintel.store.blobs import BlobWriter
 from fileintel.tasks import bells
@@ -143,7 +143,8 @@ def asked(app: Any, headers: dict[str, str], messages: list[dict[str, Any]]) -> 
 
 @pytest.mark.parametrize("kind", ["application/octet-stream", "multipart/form-data; boundary=b"])
 def test_too_much_announced_is_refused_unread(api: TestClient, scene: SimpleNamespace, kind: str) -> None:
-    headers = {**scene.write, "Content-Length": str(300 << 20), "Content-Type": kind}
+    announced = 300 << 20 if kind == "application/octet-stream" else form_limit(LIMIT) + 1
+    headers = {**scene.write, "Content-Length": str(announced), "Content-Type": kind}
     assert asked(api.app, headers, []) == (413, 0)
 
 
@@ -207,9 +208,20 @@ def test_bad_forms(
 
 
 def test_a_form_that_breaks_off_tells_what_is_in(api: TestClient, scene: SimpleNamespace) -> None:
-    body = form(FILE + b"fine", FILE + b"x" * (LIMIT + 1))
+    body = form(FILE + b"fine", FILE + b"cut off", end=b"")
     answer = api.post(WHERE, content=body, headers={**scene.write, "Content-Type": "multipart/form-data; boundary=b"})
-    assert [part["name"] for part in problem(answer, 413)["documents"]] == ["a.txt"]
+    assert [part["name"] for part in problem(answer, 422)["documents"]] == ["a.txt"]
+
+
+def test_a_file_that_is_too_large_for_a_form_hinders_no_other(
+    api: TestClient, scene: SimpleNamespace, blob_dir: Path
+) -> None:
+    body = form(FILE + b"one", FILE + b"x" * (3 * LIMIT), FILE + b"two")
+    answer = api.post(WHERE, content=body, headers={**scene.write, "Content-Type": "multipart/form-data; boundary=b"})
+    assert answer.status_code == 201 and answer.json()["refused"] == 1
+    assert [part["created"] for part in answer.json()["documents"]] == [True, False, True]
+    assert answer.json()["documents"][1]["problem"]["type"] == "urn:fileintel:document-too-large"
+    assert len(blobs(blob_dir)) == 2 and not left_over(blob_dir)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
