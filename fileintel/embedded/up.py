@@ -165,7 +165,8 @@ def _services(
                 f"worker-{worker}",
                 own(worker, "worker", worker, more=level),
                 is_ready=lambda child: _WORKER_READY.search(child.output()) is not None,
-                after=(MIGRATE, *servers),
+                # Not after migrate: their imports take longer than it, and they wait for the schema themselves.
+                after=servers,
                 stage=2,
                 # A warm shutdown: what it has begun it ends. What it can't end in time another worker takes up.
                 grace_seconds=20.0,

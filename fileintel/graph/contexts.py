@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from fileintel.model import Community, Entity, Relationship
 from fileintel.protocols import Tokenizer
 
-NO_DESCRIPTION = "No Description"
-
 
 @dataclass(frozen=True, slots=True)
 class ReportContext:
@@ -99,7 +97,7 @@ def _context(community: Community, members: dict[str, Entity], edges: Sequence[R
             "-----Entities-----\n"
             + _csv(
                 header,
-                [(e.human_readable_id, e.title, e.description or NO_DESCRIPTION, e.degree) for e in shown.values()],
+                [(e.human_readable_id, e.title, e.description, e.degree) for e in shown.values()],
             )
         )
     if rows:
@@ -108,10 +106,7 @@ def _context(community: Community, members: dict[str, Entity], edges: Sequence[R
             "-----Relationships-----\n"
             + _csv(
                 header5,
-                [
-                    (r.human_readable_id, r.source, r.target, r.description or NO_DESCRIPTION, r.combined_degree)
-                    for r in rows.values()
-                ],
+                [(r.human_readable_id, r.source, r.target, r.description, r.combined_degree) for r in rows.values()],
             )
         )
     return ReportContext(community, "\n\n".join(tables), tuple(shown.values()), tuple(rows.values()))

@@ -6,10 +6,12 @@ suspending, so a coroutine runs from start to end in one `send`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import json_repair
 from pydantic import BaseModel, ValidationError
 
 from fileintel.errors import ModelAnswerError
@@ -17,6 +19,15 @@ from fileintel.model import ChatRequest, Message, Stage
 from fileintel.protocols import ChatModel, Tokenizer
 
 T = TypeVar("T")
+FormT = TypeVar("FormT", bound=BaseModel)
+
+
+class _Past(BaseException):
+    """Carries an error past GraphRAG's `except Exception`, which would log it with its stack and swallow it."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,45 +73,63 @@ class GraphRagModel:
         response_format: type[BaseModel] | None = None,
         **_: Any,
     ) -> GraphRagAnswer:
-        """Ask the chat model; raises its errors, and ModelAnswerError when structured output cannot be read."""
+        """Ask the chat model; `drive` raises its errors, and ModelAnswerError when structured output is unreadable."""
         request = ChatRequest(
             model=self._name,
             messages=_messages(messages),
             json_schema=None if response_format is None else _schema(response_format),
             stage=self._stage,
         )
-        answer = self._chat.complete(request)
-        if response_format is None:
-            return GraphRagAnswer(answer.content)
-        return GraphRagAnswer(answer.content, read_json(answer.content, response_format))
+        try:
+            content = self._chat.complete(request).content
+            return GraphRagAnswer(content, None if response_format is None else read_json(content, response_format))
+        except Exception as error:
+            raise _Past(error) from None
 
 
 def drive(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never suspends to its end and return its result."""
+    """Run a coroutine that never suspends to its end and return its result; raises the chat model's errors."""
     try:
         coroutine.send(None)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
+    except _Past as past:
+        raise past.error from past.error.__cause__
     coroutine.close()
     raise RuntimeError("a GraphRAG coroutine suspended: the model behind it must block, not await")
 
 
-def read_json(content: str, form: type[BaseModel]) -> BaseModel:
-    """Read a model's JSON, mending what local models commonly break (fences, trailing commas, cut ends).
+def read_json(content: str, form: type[FormT]) -> FormT:
+    """Read a model's JSON, mending what local models commonly break (fences, prose around it, commas, cut ends).
 
     Raises ModelAnswerError with the raw answer when it cannot be read as `form`.
     """
     try:
         return form.model_validate_json(content)
-    except ValidationError:
-        from json_repair import loads
+    except ValidationError as error:
+        unreadable = error
+    # Mending takes long for what was never meant as this form, and no mending adds a field.
+    if all(name in content for name in form.model_fields):
+        for mended in _mended(content):
+            try:
+                return form.model_validate_json(mended)
+            except ValidationError as error:
+                unreadable = error
+    raise ModelAnswerError(
+        f"the model's answer is not the JSON that {form.__name__} asks for", raw=content
+    ) from unreadable
 
-        try:
-            return form.model_validate(loads(content))
-        except (ValidationError, ValueError) as error:
-            raise ModelAnswerError(
-                f"the model's answer is not the JSON that {form.__name__} asks for", raw=content
-            ) from error
+
+def _mended(content: str) -> list[bytes]:
+    try:
+        found = json_repair.loads(content)
+    except (RecursionError, ValueError):
+        # A model that has lost itself in brackets.
+        return []
+    # Several values are a list: the object that was asked for, and what was taken for JSON in the prose around it.
+    candidates = found if isinstance(found, list) else [found]
+    # Half of a surrogate pair is no text.
+    return [json.dumps(value, ensure_ascii=False).encode("utf-8", "replace") for value in candidates]
 
 
 _schemas: dict[type[BaseModel], dict[str, Any]] = {}

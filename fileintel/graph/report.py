@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,7 +25,7 @@ def community_report(
     """Write a report with GraphRAG's CommunityReportsExtractor; `max_length` is in words.
 
     `stage_inputs` are the context's rows for the embedded extractive model, None for an LLM. Raises the chat
-    model's errors, which GraphRAG itself would swallow, and ModelAnswerError for an unreadable answer.
+    model's errors, which GraphRAG itself would swallow, and ModelAnswerError for an unreadable or untitled answer.
     """
     from graphrag.index.operations.summarize_communities.community_reports_extractor import CommunityReportsExtractor
     from graphrag.prompts.index.community_report import COMMUNITY_REPORT_PROMPT
@@ -44,7 +45,9 @@ def community_report(
         raise failures[0]
     written = result.structured_output
     if written is None or not written.title.strip():
-        raise ModelAnswerError(f"the model's report of community {community} is empty")
+        raise ModelAnswerError(f"the model's report of community {community} is empty", raw=result.output)
+    if not math.isfinite(written.rating):
+        raise ModelAnswerError(f"the model's rating of community {community} is no number", raw=result.output)
     return CommunityReport(
         id=content_hash("community_report", community, result.output)[:32],
         community=community,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from fileintel.errors import ModelAnswerError
@@ -23,7 +24,8 @@ def summarize_descriptions(
 ) -> str:
     """Summarize with GraphRAG's SummarizeExtractor; `name` is a title, or a relationship's two ends.
 
-    `max_length` is in words, as GraphRAG's prompt has it. Raises the chat model's errors, and ModelAnswerError for
+    `max_length` is in words, as GraphRAG's prompt has it; descriptions of more than `max_input_tokens` tokens are
+    summarized in rounds. Raises the chat model's errors, and ModelAnswerError for
     an empty answer.
     """
     from graphrag.index.operations.summarize_descriptions.description_summary_extractor import SummarizeExtractor
@@ -37,7 +39,8 @@ def summarize_descriptions(
     extractor = SummarizeExtractor(
         model=GraphRagModel(chat, model, stage=stage, tokenizer=tokenizer),  # type: ignore[arg-type]
         max_summary_length=max_length,
-        max_input_tokens=max_input_tokens,
+        # A stage holds all descriptions: in rounds the same would be asked again and again.
+        max_input_tokens=sys.maxsize if staged else max_input_tokens,
         summarization_prompt=SUMMARIZE_PROMPT,
     )
     summary = drive(extractor(id=name, descriptions=list(descriptions))).description.strip()

@@ -66,6 +66,7 @@ def _prepare_worker(**_: Any) -> None:
         warming.warm_up_asking()
     else:
         warming.warm_up_computing()
+    warming.wait_for_schema()
 
 
 @signals.worker_ready.connect

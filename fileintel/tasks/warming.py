@@ -5,17 +5,22 @@ from __future__ import annotations
 import gc
 import importlib
 import socket
+import time
 from collections.abc import Iterator
 
+from fileintel.errors import ServiceError
 from fileintel.graph.extract import extract_graph
 from fileintel.graph.report import community_report
 from fileintel.graph.summarize import summarize_descriptions
 from fileintel.model import ChatAnswer, ChatRequest
-from fileintel.store import engine
+from fileintel.store import engine, health
 from fileintel.tasks import models
 
 _REPORT = '{"title": "-", "summary": "-", "findings": [], "rating": 1, "rating_explanation": "-"}'
 _EXTRACTION = '("entity"<|>A<|>EVENT<|>a)##("relationship"<|>A<|>A<|>a<|>1)##<|COMPLETE|>'
+
+
+SCHEMA_SECONDS = 120.0
 
 
 class Rehearsal:
@@ -62,6 +67,19 @@ def warm_up_computing() -> None:
         importlib.import_module(module)
     models.tokenizer().count("rehearsal")
     _spare_garbage_search()
+
+
+def wait_for_schema() -> None:
+    """Return once the database is migrated, which may be under way beside this; ends the process when it is not."""
+    end = time.monotonic() + SCHEMA_SECONDS
+    while True:
+        try:
+            health.ready()
+            return
+        except ServiceError as error:
+            if time.monotonic() > end:
+                raise SystemExit(f"fileintel: {error}") from error
+            time.sleep(0.2)
 
 
 def _spare_garbage_search() -> None:

@@ -23,6 +23,8 @@ from fileintel.settings import load
 from fileintel.store import blobs, collections, documents, keys, queries, runs, workers
 from fileintel.tasks import bells, events
 
+V2 = "/api/v2"
+
 
 def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
     """Return the condition's first true value; fails the test after `seconds`."""
@@ -187,6 +189,48 @@ class Api:
         command = [sys.executable, "-m", "fileintel", *map(str, arguments)]
         done = subprocess.run(command, env=known, capture_output=True, stdin=subprocess.DEVNULL, timeout=240)
         return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def problem(answer: httpx.Response, status: int, code: str) -> str:
+    """Check that the answer is this problem, and return its detail, which is one line."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    assert (body["type"], body["status"]) == (f"urn:fileintel:{code}", status)
+    assert body["detail"].strip() and "\n" not in body["detail"]
+    return str(body["detail"])
+
+
+def settled(client: httpx.Client, collection: str, seconds: float = 120) -> dict[str, dict[str, Any]]:
+    """Wait until every document is read, and return them by name."""
+
+    def documents() -> list[dict[str, Any]]:
+        return client.get(f"{V2}/collections/{collection}/documents", params={"limit": 1000}).json()["items"]
+
+    wait_for(lambda: all(d["state"] in ("ready", "failed") for d in documents()), seconds, "reading all documents")
+    return {document["name"]: document for document in documents()}
+
+
+def events(client: httpx.Client, query_id: str) -> list[tuple[str, Any]]:
+    """Follow an answer to its end."""
+    heard: list[tuple[str, Any]] = []
+    with client.stream("GET", f"{V2}/queries/{query_id}/events") as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        kind = ""
+        for line in stream.iter_lines():
+            field, _, value = line.partition(": ")
+            if field == "event":
+                kind = value
+            elif field == "data":
+                heard.append((kind, json.loads(value)))
+    return heard
+
+
+def ask(client: httpx.Client, collection: str, question: str, mode: str) -> list[tuple[str, Any]]:
+    """Ask over HTTP and follow the answer to its end."""
+    asked = client.post(f"{V2}/collections/{collection}/queries", json={"question": question, "mode": mode})
+    assert asked.status_code == 202, asked.text
+    return events(client, asked.json()["id"])
 
 
 @contextmanager

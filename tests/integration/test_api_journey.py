@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
-from deployment import Api, Deployment, wait_for
+from deployment import V2, Api, Deployment, ask, events, problem, settled
 from llm_server import corpus
 
 from fileintel.model import Collection
 
-V2 = "/api/v2"
 TEXTS = corpus(6, 5, padding=11)
 FACT = "The harbour contract was signed by Greta Lind in the town hall of Nordhafen."
 QUESTION = "Who signed the harbour contract in the town hall?"
@@ -27,47 +24,6 @@ class Journey:
     id: str
     name: str
     fact_id: str
-
-
-def problem(answer: httpx.Response, status: int, code: str) -> str:
-    """Check that the answer is this problem, and return its detail, which is one line."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    body = answer.json()
-    assert (body["type"], body["status"]) == (f"urn:fileintel:{code}", status)
-    assert body["detail"].strip() and "\n" not in body["detail"]
-    return str(body["detail"])
-
-
-def settled(client: httpx.Client, collection: str, seconds: float = 120) -> dict[str, dict[str, Any]]:
-    """Wait until every document is read, and return them by name."""
-
-    def documents() -> list[dict[str, Any]]:
-        return client.get(f"{V2}/collections/{collection}/documents", params={"limit": 1000}).json()["items"]
-
-    wait_for(lambda: all(d["state"] in ("ready", "failed") for d in documents()), seconds, "reading all documents")
-    return {document["name"]: document for document in documents()}
-
-
-def events(client: httpx.Client, query_id: str) -> list[tuple[str, Any]]:
-    """Follow an answer to its end."""
-    heard: list[tuple[str, Any]] = []
-    with client.stream("GET", f"{V2}/queries/{query_id}/events") as stream:
-        assert stream.headers["content-type"].startswith("text/event-stream")
-        kind = ""
-        for line in stream.iter_lines():
-            field, _, value = line.partition(": ")
-            if field == "event":
-                kind = value
-            elif field == "data":
-                heard.append((kind, json.loads(value)))
-    return heard
-
-
-def ask(client: httpx.Client, collection: str, question: str, mode: str) -> list[tuple[str, Any]]:
-    asked = client.post(f"{V2}/collections/{collection}/queries", json={"question": question, "mode": mode})
-    assert asked.status_code == 202, asked.text
-    return events(client, asked.json()["id"])
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +56,7 @@ def journey(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Journey:
 
     built = api.cli("graphrag", "index", "journey", "--wait")
     assert built.code == 0, built.err
-    assert "entities" in built.out and "extract_graph" in built.err
+    assert "entities" in built.out and "running: " in built.err and " complete: publish" in built.err
     return Journey(made.json()["id"], "journey", raw.json()["id"])
 
 

@@ -43,7 +43,7 @@ _EMPTY_ADJECTIVE = re.compile(
     r"real|right|wrong|own|full|complete|given|common|important|useful|necessary|appropriate|existing|corresponding|"
     r"likely|recent|further|special|typical|partial|separate|early|late|long|short|wide|huge|likewise)\s+)+(?=\S)"
 )
-_CODE = re.compile(r"[=<>{}\\$|*#@^~`]|--|://|\(\)|^[./]|\s[-+]\w|[;:,]$")
+_CODE = re.compile(r"[=<>{}()\[\]\"“”\\$|*#@^~`]|--|://|\(\)|^[./]|\s[-+]\w|[;:,]$")
 _FURNITURE = re.compile(
     r"^(?:page|chapter|section|figure|fig|table|appendix|part|volume|step|note|tip|warning|caution|next|prev|previous|"
     r"home|index|contents|example|version|isbn|copyright)s?\b[\s\d.:ivxIVX-]*$",

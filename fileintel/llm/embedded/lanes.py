@@ -87,7 +87,7 @@ class Lanes:
         for process_id in self.process_ids:
             _end(process_id)
         for pool in self._pools:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(wait=True, cancel_futures=True)  # at once, since its process is ending
 
     @property
     def waiting(self) -> int:

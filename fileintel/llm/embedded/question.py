@@ -34,7 +34,8 @@ _KINDS: tuple[tuple[AnswerKind, str], ...] = (
     ("person", r"\b(?:who|whom|whose|which (?:person|people|man|woman|author))\b"),
     (
         "date",
-        r"\b(?:when(?! (?:should|can|must|may|to|do|does)\b)|(?:what|which) (?:year|date|day|month|century|decade|time)|how (?:long ago|recently))\b",
+        r"\bwhen(?! (?:should|can|must|may|to|do|does)\b)|\bhow (?:long ago|recently)\b|"
+        r"\b(?:what|which) (?:year|date|day|month|century|decade|time)\b",
     ),
     ("rate", r"\bhow (?:often|frequently)\b"),
     ("number", r"\bhow (?:many|much|long|old|large|big|tall|high|far|fast|wide|deep|heavy|small)\b"),
@@ -59,7 +60,8 @@ _EMPTY_WORDS = frozenset(
     for word in word_set(
         "file command option package tool name number year city country company organization person program "
         "utility place date day amount kind type purpose reason word term title parameter directory folder value way "
-        "abbreviated abbreviation acronym short responsible mean stand call use role do does happen tell give need exist exact exactly contain consist known become come"
+        "abbreviated abbreviation acronym short responsible mean stand call use role do does happen tell give need "
+        "exist exact exactly contain consist known become come"
     )
 )
 

@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 import json
 import os
+import signal
 import socket
 import sys
 import time
@@ -226,6 +227,9 @@ def serve(host: str = "127.0.0.1", port: int = 8701, processes: int | None = Non
     address = f"http://{host}:{listener.getsockname()[1]}/v1"
     print(f"embedded models on {address}: loading into {count} processes", file=sys.stderr, flush=True)
     server = uvicorn.Server(config)
+    # uvicorn stops in order on these signals and then raises them again, which would end us as if by accident.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
     server.run(sockets=[listener])
     if not server.started:
         raise ServiceError("the embedded model server did not start: the cause stands above")

@@ -16,7 +16,7 @@ import httpx
 import numpy as np
 import pytest
 
-from fileintel.errors import ConfigurationError
+from fileintel.errors import ConfigurationError, ServiceError
 from fileintel.llm.embedded import CHAT_MODEL, DIMENSIONS, EMBEDDING_MODEL
 from fileintel.llm.embedded.server import serve
 
@@ -127,6 +127,22 @@ def test_a_killed_model_process_is_replaced_and_its_work_done_again(server: tupl
         answers = [future.result().json()["choices"][0]["message"]["content"] for future in waiting]
     assert answers == [ANSWER] * 8
     assert client.get("/health").json()["processes"] != [before]
+
+
+def test_sigterm_ends_it_cleanly() -> None:
+    command = [sys.executable, "-m", "fileintel.llm.embedded", "--port", "0", "--processes", "1"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert "loading into 1 processes" in process.stderr.readline()
+    time.sleep(0.5)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (0, "")
+
+
+def test_a_port_in_use_is_named(server: tuple[httpx.Client, Any]) -> None:
+    with pytest.raises(ServiceError, match="Address already in use"):
+        serve("127.0.0.1", server[0].base_url.port or 0)
 
 
 def test_nothing_outlives_a_killed_server(server: tuple[httpx.Client, subprocess.Popen[bytes]]) -> None:
