@@ -26,6 +26,8 @@ def api(
     settings = load()
     level = settings.log_level
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if level != "DEBUG":  # two lines from Alembic for each look at the migrations, which probes take all the time
+        logging.getLogger("alembic").setLevel(logging.WARNING)
     uvicorn.run(
         "fileintel.api.app:create_app",
         factory=True,

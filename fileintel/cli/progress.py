@@ -121,7 +121,8 @@ def wait_for_documents(api: Api, collection: str, added: Sequence[Waited], quiet
             waiting = [a for a in added if a.document and a.document["state"] in ("queued", "processing")]
             states = Counter(a.document["state"] for a in added if a.document)
             text = ", ".join(f"{states[s]} {s}" for s in ("queued", "processing", "ready", "failed") if states[s])
-            status.show(f"documents: {text}" if text else "no document to wait for", now=not waiting)
+            if text:
+                status.show(f"documents: {text}", now=not waiting)
             if not waiting:
                 return
             time.sleep(_POLL_SECONDS)

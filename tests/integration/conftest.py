@@ -28,10 +28,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         }
         with environment(values):
             from fileintel.store import engine, migrations
-            from fileintel.tasks.app import app
 
-            # Collecting the tests has imported it before there was a broker.
-            app.conf.broker_url = urls["REDIS_URL"]
             migrations.migrate()
             running = Deployment(llm, folder)
             try:

@@ -22,6 +22,7 @@ from fileintel.model import Collection, Document, IndexRun
 from fileintel.settings import load
 from fileintel.store import blobs, collections, documents, keys, queries, runs, workers
 from fileintel.tasks import bells, events
+from fileintel.tasks.app import app
 
 V2 = "/api/v2"
 
@@ -211,7 +212,7 @@ def settled(client: httpx.Client, collection: str, seconds: float = 120) -> dict
     return {document["name"]: document for document in documents()}
 
 
-def events(client: httpx.Client, query_id: str) -> list[tuple[str, Any]]:
+def streamed(client: httpx.Client, query_id: str) -> list[tuple[str, Any]]:
     """Follow an answer to its end."""
     heard: list[tuple[str, Any]] = []
     with client.stream("GET", f"{V2}/queries/{query_id}/events") as stream:
@@ -230,7 +231,7 @@ def ask(client: httpx.Client, collection: str, question: str, mode: str) -> list
     """Ask over HTTP and follow the answer to its end."""
     asked = client.post(f"{V2}/collections/{collection}/queries", json={"question": question, "mode": mode})
     assert asked.status_code == 202, asked.text
-    return events(client, asked.json()["id"])
+    return streamed(client, asked.json()["id"])
 
 
 @contextmanager
@@ -239,6 +240,8 @@ def environment(values: dict[str, str]) -> Iterator[None]:
     before = dict(os.environ)
     os.environ.update(values)
     load.cache_clear()
+    # The application may have been imported before there was a broker.
+    app.conf.broker_url = load().redis_url
     try:
         yield
     finally:

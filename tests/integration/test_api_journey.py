@@ -6,9 +6,13 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import docx
+import openpyxl
+import pptx
 import pytest
-from deployment import V2, Api, Deployment, ask, events, problem, settled
+from deployment import V2, Api, Deployment, ask, problem, settled, streamed
 from llm_server import corpus
+from reportlab.pdfgen.canvas import Canvas
 
 from fileintel.model import Collection
 
@@ -121,7 +125,7 @@ def test_a_question_by_the_command_line(api: Api, journey: Journey) -> None:
     assert whole.json["answer"]["citations"][0]["document_name"] == "fact.txt"
     assert api.client().get(f"{V2}/queries/{whole.json['id']}").json() == whole.json
     # A stream that is opened late tells the answer all the same.
-    assert events(api.client(), whole.json["id"])[-1][1]["text"] == whole.json["answer"]["text"]
+    assert streamed(api.client(), whole.json["id"])[-1][1]["text"] == whole.json["answer"]["text"]
 
 
 def test_a_deleted_document_is_quoted_no_more(api: Api, journey: Journey) -> None:
@@ -142,6 +146,35 @@ def test_a_deleted_document_is_quoted_no_more(api: Api, journey: Journey) -> Non
     gone = client.get(f"{V2}/collections/journey/documents/{sent.json()['id']}")
     assert "no document" in problem(gone, 404, "not-found")
     assert api.cli("document", "show", "journey", sent.json()["id"]).code == 2
+
+
+def test_office_files_are_read(api: Api, tmp_path: Path) -> None:
+    workbook = openpyxl.Workbook()
+    workbook.active.append(["Ship", "Captain"])
+    workbook.active.append(["Alma", "Runa Vik"])
+    workbook.save(tmp_path / "ships.xlsx")
+    letter = docx.Document()
+    letter.add_paragraph("The pier was painted by Nils Berg.")
+    letter.save(str(tmp_path / "letter.docx"))
+    slides = pptx.Presentation()
+    slides.slides.add_slide(slides.slide_layouts[5]).shapes.title.text = "The crane was bought by Sara Holt."
+    slides.save(str(tmp_path / "talk.pptx"))
+    canvas = Canvas(str(tmp_path / "plan.pdf"))
+    canvas.showPage()
+    canvas.drawString(72, 700, "The beacon was drawn by Tilda Moe.")
+    canvas.save()
+    assert api.cli("collection", "create", "office").code == 0
+    added = api.cli("document", "add", "office", "-r", tmp_path, "--wait", "--json")
+    assert added.code == 0, added.out
+    for question, name, quote, page in (
+        ("Who is captain of the ship Alma?", "ships.xlsx", "Runa Vik", None),
+        ("Who painted the pier?", "letter.docx", "Nils Berg", None),
+        ("Who bought the crane?", "talk.pptx", "Sara Holt", 1),
+        ("Who drew the beacon?", "plan.pdf", "Tilda Moe", 2),
+    ):
+        (citation,) = ask(api.client(), "office", question, "basic")[-1][1]["citations"]
+        assert (citation["document_name"], citation["page"]) == (name, page)
+        assert quote in citation["quote"]
 
 
 def test_pages_of_documents(api: Api, journey: Journey) -> None:

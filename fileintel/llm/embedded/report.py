@@ -55,7 +55,7 @@ def community_report(
     findings = _findings(central, strongest, spoken, limit, set())
     rating = _rating(len(entities), relationships)
     report = {
-        "title": shorten(_joined(leading) or "Unnamed community", 120),
+        "title": _capital(shorten(_joined(leading) or "Unnamed community", 120)),
         "summary": tidy(_opening(spoken, len(relationships)) + " " + " ".join(summary)),
         "findings": findings,
         "rating": rating,
@@ -72,6 +72,10 @@ def _spoken(entity: ReportEntity) -> str:
     at = entity.description.casefold().find(entity.title.casefold())
     found = entity.description[at : at + len(entity.title)] if at >= 0 else ""
     return tidy(found) or (tidy(entity.title).title() if entity.title.isupper() else tidy(entity.title))
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _joined(names: Sequence[str]) -> str:

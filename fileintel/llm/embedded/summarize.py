@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import networkx
 
-from fileintel.llm.embedded.language import sentences, terms, tidy
+from fileintel.llm.embedded.language import sentences, shorten, terms, tidy
 
 _MAX_RANKED = 160  # sentences; ranking is quadratic in them
 _MAX_WORDS = 120  # an extract longer than this is no summary, whatever the caller allows
@@ -19,7 +19,9 @@ def summarize_descriptions(name: str | Sequence[str], descriptions: Sequence[str
     subject = [name] if isinstance(name, str) else list(name)
     candidates = distinct([sentence.text for text in descriptions for sentence in sentences(text)])
     chosen = best_sentences(candidates, max_words=min(max_words, _MAX_WORDS), about=subject)
-    return tidy(" ".join(chosen))
+    # Descriptions of stop words and numbers only have no best sentence; a summary is never empty all the same.
+    given = next((text for text in descriptions if text.strip()), " and ".join(subject))
+    return tidy(" ".join(chosen)) or shorten(tidy(given), 300)
 
 
 def distinct(texts: Sequence[str]) -> list[str]:

@@ -20,6 +20,7 @@ _SENTENCES_PER_REPORT = 16
 _NEAR = 0.34  # cosine from which a report's sentence bears on a question
 _SUPPORT = 0.6  # share of a point's terms that a source's sentence must have
 _REFERENCE = re.compile(r"\s*\[Data:[^\]]*\]")
+_ABOUT_REPORT = re.compile(r"(?i)(?:rat(?:ing|ed)\b|this community (?:is|revolves|centers|centres)\b)")
 _RATING = re.compile(r"\brating\b\D{0,12}(\d+(?:\.\d+)?)", re.IGNORECASE)
 # A question made of such words alone asks for an overview: every report bears on it.
 _OVERVIEW = frozenset(
@@ -70,10 +71,11 @@ def global_map(question: str, reports: Sequence[Report], minilm: MiniLM) -> str:
             points.append((-max(1.0, min(100.0, score)), order, place, f"{text} [Data: Reports ({report.id})]"))
     points.sort()
     taken: dict[int, int] = {}
+    each = min(_POINTS_PER_REPORT, max(1, _MAX_POINTS // max(1, len(reports))))  # an overview goes round
     chosen: list[dict[str, object]] = []
     for score, order, _, text in points:
         taken[order] = taken.get(order, 0) + 1
-        if taken[order] <= (_POINTS_PER_REPORT if asked else 1):
+        if taken[order] <= (_POINTS_PER_REPORT if asked else each):
             chosen.append({"description": text, "score": round(-score)})
     return json.dumps({"points": chosen}, ensure_ascii=False)
 
@@ -83,7 +85,7 @@ def _spoken_sentences(report: Report) -> list[str]:
     found: list[str] = []
     for sentence in sentences(report.content):
         text = tidy(re.sub(r"[*_`]{1,3}", "", _REFERENCE.sub("", sentence.text)))
-        if len(text.split()) >= 6 and not sentence.is_heading and not re.match(r"(?i)rat(?:ing|ed)\b", text):
+        if len(text.split()) >= 6 and not sentence.is_heading and not _ABOUT_REPORT.match(text):
             found.append(shorten(text, 500))
     return list(dict.fromkeys(found))[:_SENTENCES_PER_REPORT]
 

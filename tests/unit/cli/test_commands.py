@@ -54,6 +54,19 @@ def test_add_goes_on_after_a_refusal(run: Run, answers: Answers, tmp_path: Path)
     assert run("document", "add", "minutes", names[0]).code == 0
 
 
+def test_the_error_of_a_single_file_is_what_went_wrong(run: Run, answers: Answers, tmp_path: Path) -> None:
+    (tmp_path / "b.pdf").write_text("x")
+    why = {"error": "it asks for a password", "error_code": "encrypted-document"}
+    answers.canned[UPLOAD] = httpx.Response(201, json=document("b.pdf", "failed", **why))
+    told = run("document", "add", "minutes", "--wait", str(tmp_path / "b.pdf"))
+    assert told.code == 1
+    assert told.err.splitlines()[-1] == f"fileintel: {tmp_path}/b.pdf: encrypted document: it asks for a password"
+    as_json = run("document", "add", "minutes", "--wait", str(tmp_path / "b.pdf"), "--json")
+    assert as_json.code == 1 and json.loads(as_json.err)["type"] == "urn:fileintel:encrypted-document"
+    refusal = run("document", "add", "minutes", "--wait", str(tmp_path / "missing.pdf"))
+    assert refusal.err == f"fileintel: {tmp_path}/missing.pdf: unusable file: No such file or directory\n"
+
+
 def test_add_stops_when_it_cannot_go_on(run: Run, answers: Answers, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")
     file = str(tmp_path / "a.txt")

@@ -119,6 +119,11 @@ def test_a_summary_chooses_and_does_not_repeat(models: Models) -> None:
     assert all(sentence.text in " ".join(descriptions) for sentence in sentences(summary))
 
 
+@pytest.mark.parametrize("descriptions", [["12"], ["the of"], []])
+def test_a_summary_is_never_empty(models: Models, descriptions: list[str]) -> None:
+    assert models.complete("summarize_descriptions", {"name": ["A", "B"], "descriptions": descriptions})
+
+
 def entity(title: str, description: str, degree: int) -> dict[str, object]:
     return {"title": title, "type": "CONCEPT", "description": description, "degree": degree}
 
@@ -142,7 +147,7 @@ def test_a_report_says_who_and_what(models: Models) -> None:
     }
     report = json.loads(models.complete("community_report", inputs))
     assert set(report) == {"title", "summary", "findings", "rating", "rating_explanation"}
-    assert "northern pier" in report["title"] and "Olaf Brandt" in report["title"]
+    assert "Northern pier" in report["title"] and "Olaf Brandt" in report["title"]
     assert "rebuilt the northern pier" in report["summary"]
     assert report["findings"] and all(set(finding) == {"summary", "explanation"} for finding in report["findings"])
     assert 0 <= report["rating"] <= 10
