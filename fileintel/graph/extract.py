@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +16,8 @@ END = "<|COMPLETE|>"
 _BORDER = re.compile(r'##|<\|COMPLETE\|>|(?m:^\s*```\w*\s*$)|(?=\("(?:entity|relationship)"<\|>)')
 # No name is longer: a longer one is a record that lost its delimiters, and no index could hold it.
 LONGEST_TITLE = 500
+# Far above the scales that models use (10, 100), far below where sums of strengths leave what a float holds.
+HIGHEST_STRENGTH = 1_000_000.0
 
 
 class _Listening:
@@ -99,8 +100,8 @@ def _strength(field: str) -> float:
         strength = float(field)
     except ValueError:
         return 1.0
-    # "nan" and "inf" read as numbers too, but neither JSON nor clustering takes them.
-    return strength if math.isfinite(strength) else 1.0
+    # "nan" and "inf" read as numbers too; neither they nor what is below 0 can be stored and clustered.
+    return strength if 0.0 <= strength <= HIGHEST_STRENGTH else 1.0
 
 
 def extraction_json(extraction: Extraction) -> dict[str, Any]:

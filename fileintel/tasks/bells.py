@@ -70,7 +70,8 @@ def start_index(collection_id: str) -> IndexRun:
 
     Raises ConflictError when there is no document to build from.
     """
-    if not any(document.state != "failed" for document in documents.list_for(collection_id)):
+    states = documents.states(collection_id)
+    if sum(states.values()) == states.get("failed", 0):
         raise ConflictError("the collection holds no readable document: add one before building its index")
     settings = load()
     from fileintel.tasks.models import staged

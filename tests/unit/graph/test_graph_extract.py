@@ -104,9 +104,19 @@ def test_staged_sends_the_stage_and_unstaged_none(chat):
 
 @pytest.mark.parametrize(
     ("strength", "weight"),
-    [("7", 7.0), (" 2.5 ", 2.5), ("strong", 1.0), ("", 1.0), ("nan", 1.0), ("inf", 1.0), ("1e999", 1.0)],
+    [
+        ("7", 7.0),
+        (" 2.5 ", 2.5),
+        ("strong", 1.0),
+        ("", 1.0),
+        ("nan", 1.0),
+        ("inf", 1.0),
+        ("1e300", 1.0),
+        ("-5", 1.0),
+        ("0", 0.0),
+    ],
 )
-def test_a_strength_that_is_no_finite_number_is_one(strength, weight):
+def test_a_strength_that_cannot_be_clustered_is_one(strength, weight):
     (related,) = read_records(f'("relationship"<|>A<|>B<|>d<|>{strength})').relationships
     assert related.weight == weight
 
