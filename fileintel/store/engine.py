@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +19,8 @@ from fileintel.errors import ConfigurationError, ServiceError
 from fileintel.settings import load
 
 _engines: dict[int, Engine] = {}
+# An escaped NUL, and not the end of an escaped backslash before the letters u0000.
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 def engine() -> Engine:
@@ -155,8 +159,12 @@ def execute(sql: str, **values: Any) -> int:
 
 
 def as_json(value: object) -> str:
-    """JSON text for a jsonb parameter; NUL characters, which Postgres refuses, are dropped."""
-    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode().replace("\\u0000", "")
+    """JSON text for a jsonb parameter; what Postgres refuses (NUL, half surrogate pairs) is dropped or replaced."""
+    try:
+        text = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:
+        text = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode()
+    return _NUL.sub(r"\1", text)
 
 
 def as_vector(values: Sequence[float]) -> str:

@@ -47,8 +47,8 @@ def pull(run_id: int, name: str) -> None:
         parameters = runs.parameters(run_id)
         # Under gevent these threads are greenlets.
         with ThreadPoolExecutor(len(claimed), thread_name_prefix=f"pull-{run_id}") as pullers:
-            for item in claimed:
-                pullers.submit(_pull, item, parameters)
+            for ended in [pullers.submit(_pull, item, parameters) for item in claimed]:
+                ended.result()
     _move_on(run_id, name)
 
 
@@ -96,7 +96,13 @@ def _work_on_one(item: WorkItem, worker: str, parameters: Mapping[str, Any]) -> 
         logger.exception("%s %s of run %s", item.step, item.key, item.run_id)
         failed, raw, final = error, "", False
     else:
-        return _persist(lambda: work.finish_and_claim(item, worker, output, spent))
+        try:
+            return _persist(lambda: work.finish_and_claim(item, worker, output, spent))
+        except Exception as error:
+            # Something the database will never take: the item must not stay leased to a living worker.
+            logger.exception("storing %s %s of run %s", item.step, item.key, item.run_id)
+            failed, raw, final = error, "", False
+            spent.answers.clear()
     reason = _said(failed)
     _persist(lambda: work.give_back(item, worker, error=reason, raw_answer=raw, spent=spent, final=final))
     return _persist(lambda: work.claim(item.run_id, item.step, worker))

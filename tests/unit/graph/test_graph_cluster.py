@@ -101,3 +101,12 @@ def test_an_entity_related_to_itself_alone_breaks_nothing():
 def test_odd_weights_break_nothing(weight):
     graph = pairs("AB", "BC", "CA", weight=weight)
     assert {id for c in cluster(graph) for id in c.entity_ids} <= {e.id for e in graph.entities}
+
+
+def test_a_community_without_a_relationship_inside_is_left_out():
+    mentions = tuple(EntityMention(title, "PERSON", "d") for title in "ABC")
+    edges = (RelationshipMention("A", "B", "r", 0.0), RelationshipMention("B", "C", "r", 1.0))
+    graph = merge([("u", Extraction(mentions, edges))])
+    # Nothing ties A to B: GraphRAG's clustering leaves it alone.
+    (community,) = cluster(graph)
+    assert community.entity_ids == tuple(e.id for e in graph.entities if e.title in "BC")
