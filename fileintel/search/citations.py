@@ -17,7 +17,11 @@ _GOOD_SUPPORT = 0.5
 
 
 class Resolved(NamedTuple):
-    """An answer's clean text, one citation per source it uses (in order of first use), and the marks removed."""
+    """An answer's clean text, the citations its marks lead to, and the marks removed.
+
+    A source has a citation for each passage of it that bears out a statement, so that no marked statement is left
+    with another one's quote; sources in order of first use, a source's passages in order of use.
+    """
 
     text: str
     citations: tuple[Citation, ...]
@@ -35,14 +39,15 @@ def resolve(answer_text: str, sources: Sequence[Source]) -> Resolved:
     text, marks = stream.text, stream.marks
     by_number = {source.number: source for source in sources}
     finders = {number: QuoteFinder(by_number[number].text) for number in {mark.number for mark in marks}}
-    best: dict[int, Quote | None] = {}
-    statements = _statements(text, marks)
-    for mark, candidates in zip(marks, statements, strict=True):
+    found: dict[int, list[Quote]] = {}
+    for mark, candidates in zip(marks, _statements(text, marks), strict=True):
+        quotes = found.setdefault(mark.number, [])
         quote = _best_quote(candidates, finders[mark.number])
-        earlier = best.get(mark.number)
-        if mark.number not in best or (quote is not None and (earlier is None or quote.support > earlier.support)):
-            best[mark.number] = quote
-    citations = tuple(_citation(by_number[number], quote) for number, quote in best.items())
+        if quote is not None:
+            quotes.append(quote)
+    citations = tuple(
+        _citation(by_number[number], quote) for number, quotes in found.items() for quote in _telling(quotes) or [None]
+    )
     return Resolved(text, citations, stream.removed)
 
 
@@ -67,6 +72,22 @@ def _citation(source: Source, quote: Quote | None) -> Citation:
         heading=heading,
         quote=source.text[start:end],
     )
+
+
+def _telling(quotes: Sequence[Quote]) -> list[Quote]:
+    """Return one source's quotes without those that lie in another, and without weak ones beside a better one."""
+    best = max((quote.support for quote in quotes), default=0.0)
+    kept: list[Quote] = []
+    for quote in quotes:
+        if quote.support < min(best, _GOOD_SUPPORT) or any(_within(quote, other) for other in kept):
+            continue
+        kept = [other for other in kept if not _within(other, quote)]
+        kept.append(quote)
+    return kept
+
+
+def _within(inner: Quote, outer: Quote) -> bool:
+    return outer.start <= inner.start and inner.end <= outer.end
 
 
 def _best_quote(statements: Sequence[str], finder: QuoteFinder) -> Quote | None:

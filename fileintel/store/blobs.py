@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from fileintel.errors import DocumentTooLargeError, EmptyDocumentError, NotFoundError, ServiceError
 from fileintel.settings import load
+from fileintel.store.engine import rows
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -117,6 +119,26 @@ def sweep(directory: Path, *, older_than: float = 86_400.0) -> int:
         except FileNotFoundError:  # its upload ended meanwhile
             continue
     return removed
+
+
+def remove_unreferenced(directory: Path, *, older_than: float = 3600.0) -> int:
+    """Remove blobs that no document has any more and that are `older_than` seconds old; returns how many.
+
+    The age is a margin: a blob is there shortly before the row of its document is.
+    """
+    old: dict[str, Path] = {}
+    for blob in Path(directory).glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - blob.stat().st_mtime >= older_than:
+                old[blob.name] = blob
+    held = {
+        found["sha256"]
+        for found in rows("SELECT DISTINCT sha256 FROM documents WHERE sha256 = ANY(:names)", names=list(old))
+    }
+    unreferenced = [blob for name, blob in old.items() if name not in held]
+    for blob in unreferenced:
+        blob.unlink(missing_ok=True)
+    return len(unreferenced)
 
 
 def check_writable(directory: Path) -> None:

@@ -10,7 +10,8 @@ from sqlalchemy.exc import IntegrityError
 
 from fileintel.errors import ConflictError, InputError, NotFoundError
 from fileintel.model import Collection
-from fileintel.store.engine import execute, row, rows
+from fileintel.store import documents
+from fileintel.store.engine import execute, row, rows, run, transaction
 
 _SELECT = """
     SELECT c.id, c.name, c.description, c.created_at, c.published_version,
@@ -53,8 +54,13 @@ def list_all() -> list[Collection]:
 
 def delete(collection_id: str) -> None:
     """Remove a collection with its documents, graph and questions; what was remembered of LLM calls stays."""
-    if execute("DELETE FROM collections WHERE id = :id", id=collection_id) == 0:
-        raise NotFoundError(f"there is no collection '{collection_id}'")
+    with transaction() as connection:
+        held = documents.text_units_of(
+            connection, "u.document_id IN (SELECT id FROM documents WHERE collection_id = :it)", collection_id
+        )
+        if run(connection, "DELETE FROM collections WHERE id = :id", id=collection_id).rowcount == 0:
+            raise NotFoundError(f"there is no collection '{collection_id}'")
+        documents.delete_unheld(connection, held)
 
 
 def _collection(found: Mapping[str, Any]) -> Collection:

@@ -6,6 +6,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sqlalchemy import Connection
+
 from fileintel.errors import NotFoundError
 from fileintel.model import Document, DocumentState, ParsedDocument, TextUnit, Vector
 from fileintel.store.engine import as_json, as_vector, execute, row, rows, run, transaction
@@ -93,18 +95,26 @@ def states(collection_id: str) -> dict[str, int]:
 def delete(document_id: str) -> None:
     """Remove a document; text units no other document holds go with it, so no answer can quote them."""
     with transaction() as connection:
-        units = run(
-            connection, "SELECT text_unit_id FROM document_text_units WHERE document_id = :id", id=document_id
-        ).scalars()
-        held = list(units)
+        held = text_units_of(connection, "u.document_id = :it", document_id)
         if run(connection, "DELETE FROM documents WHERE id = :id", id=document_id).rowcount == 0:
             raise NotFoundError(f"there is no document '{document_id[:80]}'")
-        run(
-            connection,
-            """DELETE FROM text_units t WHERE t.id = ANY(:held)
-               AND NOT EXISTS (SELECT 1 FROM document_text_units u WHERE u.text_unit_id = t.id)""",
-            held=held,
-        )
+        delete_unheld(connection, held)
+
+
+def text_units_of(connection: Connection, which: str, it: str) -> list[str]:
+    """Ids of the text units that documents hold of which the condition on document_text_units `u` is true."""
+    held = run(connection, f"SELECT DISTINCT u.text_unit_id FROM document_text_units u WHERE {which}", it=it)
+    return list(held.scalars())
+
+
+def delete_unheld(connection: Connection, text_unit_ids: list[str]) -> None:
+    """Remove those of the text units that no document holds any more."""
+    run(
+        connection,
+        """DELETE FROM text_units t WHERE t.id = ANY(:held)
+           AND NOT EXISTS (SELECT 1 FROM document_text_units u WHERE u.text_unit_id = t.id)""",
+        held=text_unit_ids,
+    )
 
 
 def claim(document_id: str, worker: str) -> Document | None:

@@ -47,16 +47,33 @@ def nearest_units(collection_id: str, vector: Vector, limit: int) -> list[Source
 
 
 def matching_units(collection_id: str, question: str, limit: int) -> list[Source]:
-    """A collection's text units sharing words with a question, by cover density rank; any word may be missing."""
+    """A collection's text units sharing words with a question; any word may be missing, rare ones count most.
+
+    score is the sum over the words of how rare each is in the collection (as in BM25) times how often it stands in
+    the unit, with less for each further time (`ts_rank` of the one word).
+    """
     found = rows(
-        """WITH words AS (
-               SELECT replace(plainto_tsquery('english', :question)::text, '&', '|')::tsquery AS query
-           ), hits AS (
-               SELECT t.id, ts_rank_cd(t.fulltext, words.query, 1) AS score FROM text_units t, words
-               WHERE t.fulltext @@ words.query AND EXISTS (
+        """WITH words AS MATERIALIZED (
+               SELECT lexeme, quoted::tsquery AS query
+               FROM unnest(to_tsvector('english', :question)),
+                   LATERAL (SELECT '''' || replace(replace(lexeme, '\\', '\\\\'), '''', '''''') || '''' AS quoted) q
+           ), held AS (
+               SELECT DISTINCT u.text_unit_id AS id
+               FROM document_text_units u JOIN documents o ON o.id = u.document_id
+               WHERE o.collection_id = :collection AND o.state = 'ready'
+           ), matched AS MATERIALIZED (
+               SELECT t.id, t.fulltext FROM text_units t
+               WHERE t.fulltext @@ (SELECT string_agg(query::text, '|')::tsquery FROM words)
+               AND EXISTS (
                    SELECT 1 FROM document_text_units u JOIN documents o ON o.id = u.document_id
                    WHERE u.text_unit_id = t.id AND o.collection_id = :collection AND o.state = 'ready')
-               ORDER BY score DESC, t.id LIMIT :limit
+           ), weighed AS MATERIALIZED (
+               SELECT w.query, ln(1 + ((SELECT count(*) FROM held) - count(m.id) + 0.5) / (count(m.id) + 0.5)) AS rarity
+               FROM words w JOIN matched m ON m.fulltext @@ w.query GROUP BY w.lexeme, w.query
+           ), hits AS (
+               SELECT m.id, sum(w.rarity * ts_rank(m.fulltext, w.query)) AS score
+               FROM matched m JOIN weighed w ON m.fulltext @@ w.query
+               GROUP BY m.id ORDER BY score DESC, m.id LIMIT :limit
            )"""
         + _SOURCE,
         question=question,

@@ -20,6 +20,7 @@ app.conf.update(
         "fileintel.tasks.ingest",
         "fileintel.tasks.index",
         "fileintel.tasks.query",
+        "fileintel.tasks.upkeep",
     ],
     task_queues=[Queue(name) for name in topology.load().queues],
     task_default_queue="default",

@@ -55,6 +55,11 @@ def ring_query(query_id: str) -> None:
         _send("query.plan", [query_id], "rag_processing")
 
 
+def ring_sweep() -> None:
+    """Have blobs removed that no document has any more."""
+    _send("upkeep.sweep", [], "default")
+
+
 def ring(bell: Bell) -> None:
     """Ring for what the reaper found unattended."""
     if bell.kind == "document":

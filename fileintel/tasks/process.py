@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 2.0
 REAP_SECONDS = 5.0
+SWEEP_SECONDS = 600.0
 
 _lock = threading.Lock()
 _worker: str | None = None
@@ -57,7 +58,7 @@ def end() -> None:
 
 
 def _live(name: str) -> None:
-    reaped = time.monotonic()
+    reaped = swept = time.monotonic()
     while not _stop.wait(BEAT_SECONDS):
         try:
             _beat(name)
@@ -65,6 +66,9 @@ def _live(name: str) -> None:
                 reaped = time.monotonic()
                 for bell in workers.reap(work.MAX_ATTEMPTS) or ():
                     bells.ring(bell)
+            if time.monotonic() - swept >= SWEEP_SECONDS:
+                swept = time.monotonic()
+                bells.ring_sweep()
         except ServiceError as error:
             logger.warning("heartbeat: %s", error)
         except Exception:

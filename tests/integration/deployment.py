@@ -248,3 +248,4 @@ def environment(values: dict[str, str]) -> Iterator[None]:
         os.environ.clear()
         os.environ.update(before)
         load.cache_clear()
+        app.conf.broker_url = load().redis_url

@@ -13,9 +13,10 @@ from fileintel.llm.embedded.evidence import Source
 from fileintel.llm.embedded.extract import extract_graph
 from fileintel.llm.embedded.language import Reader
 from fileintel.llm.embedded.minilm import MiniLM
+from fileintel.llm.embedded.overall import Point, global_reduce
 from fileintel.llm.embedded.report import ReportEntity, ReportRelationship, community_report
 from fileintel.llm.embedded.summarize import summarize_descriptions
-from fileintel.llm.embedded.themes import Point, Report, global_map, global_reduce
+from fileintel.llm.embedded.themes import Report, global_map
 
 
 class _Inputs(BaseModel):
@@ -122,5 +123,5 @@ class Models:
             case MapInputs():
                 return global_map(given.question, given.reports, self._minilm)
             case ReduceInputs():
-                return global_reduce(given.question, given.points, given.sources, self._minilm)
+                return global_reduce(given.question, given.points, given.sources, self._reader, self._minilm)
         raise AssertionError(name)

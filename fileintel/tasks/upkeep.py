@@ -1,0 +1,19 @@
+"""Tidying up what nothing refers to any more."""
+
+from __future__ import annotations
+
+import logging
+
+from fileintel.settings import load
+from fileintel.store import blobs
+from fileintel.tasks.app import app
+
+logger = logging.getLogger(__name__)
+
+
+@app.task(name="upkeep.sweep", queue="default")
+def sweep() -> None:
+    """Remove blobs whose last document was deleted."""
+    removed = blobs.remove_unreferenced(load().blob_dir)
+    if removed:
+        logger.info("removed %d files whose documents were deleted", removed)
