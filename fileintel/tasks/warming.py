@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from fileintel.errors import ServiceError
 from fileintel.graph.extract import extract_graph
+from fileintel.graph.lean import leave_out_litellm
 from fileintel.graph.report import community_report
 from fileintel.graph.summarize import summarize_descriptions
 from fileintel.model import ChatAnswer, ChatRequest
@@ -37,6 +38,7 @@ class Rehearsal:
 
 def warm_up_asking() -> None:
     """Import and try once all that would keep the gevent hub waiting at its first use."""
+    leave_out_litellm()
     engine.fill()
     models.chat_client()
     socket.getaddrinfo("localhost", 80)
@@ -58,6 +60,7 @@ def warm_up_asking() -> None:
 
 def warm_up_computing() -> None:
     """Import GraphRAG's parts before the processes are forked, which then share them."""
+    leave_out_litellm()
     for module in (
         "graphrag.index.operations.cluster_graph",
         "graphrag.query.context_builder.community_context",
