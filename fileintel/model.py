@@ -133,6 +133,11 @@ class Message:
     content: str
 
 
+# The version of what the embedded extractive model makes of a stage's inputs. An LLM's name tells its version; the
+# extractive model's does not: raise this with every change of its answers, or remembered ones are taken for its own.
+STAGES_VERSION = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """What a chat call is for, beside its messages: the embedded extractive model works from this, an LLM
@@ -159,7 +164,7 @@ class ChatRequest:
 
     @property
     def key(self) -> str:
-        """SHA-256 over model, parameters and messages (stage included, since the embedded model reads it)."""
+        """SHA-256 over model, parameters and messages (and the stage, since the embedded model works from it)."""
         return content_hash(
             "chat",
             self.model,
@@ -167,7 +172,7 @@ class ChatRequest:
             self.max_tokens,
             self.json_schema,
             [(m.role, m.content) for m in self.messages],
-            None if self.stage is None else [self.stage.name, dict(self.stage.inputs)],
+            None if self.stage is None else [STAGES_VERSION, self.stage.name, dict(self.stage.inputs)],
         )
 
 
@@ -396,6 +401,22 @@ class IndexRun:
     calls_remembered: int
     tokens_in: int
     tokens_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexVersion:
+    """What one complete index run made; `published` when questions are answered from it."""
+
+    version: int
+    created_at: datetime
+    finished_at: datetime | None
+    chat_model: str
+    embedding_model: str
+    published: bool
+    entities: int
+    relationships: int
+    communities: int
+    reports: int
 
 
 JsonObject = Mapping[str, Any]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 
 from fileintel.api import problems, shapes
-from fileintel.api.access import ReadCollection
+from fileintel.api.access import ReadCollection, WriteCollection
 from fileintel.api.collections import Offset
 from fileintel.errors import ConflictError
-from fileintel.model import Collection, Community, CommunityReport, Entity, Relationship
+from fileintel.model import Collection, Community, CommunityReport, Entity, IndexVersion, Relationship
 from fileintel.store import graph as store
+from fileintel.store import versions
 
 router = APIRouter(tags=["graph"], responses=problems.documented(401, 403, 404, 422, 503))
 Limit = Annotated[int, Query(ge=1, le=1000, description="the most items to return")]
@@ -50,6 +51,18 @@ _COMMUNITY = {
     "relationship_ids": ["r1"],
     "text_unit_ids": ["7d86…"],
     "title": "The eastern quay",
+}
+_VERSION = {
+    "version": 7,
+    "created_at": "2026-05-04T08:15:30Z",
+    "finished_at": "2026-05-04T08:17:02Z",
+    "chat_model": "fileintel-extractive",
+    "embedding_model": "all-MiniLM-L6-v2-int8",
+    "published": True,
+    "entities": 212,
+    "relationships": 431,
+    "communities": 24,
+    "reports": 24,
 }
 _REPORT = {
     "id": "cr1",
@@ -128,3 +141,27 @@ def list_reports(
     """List the graph's community reports."""
     found = store.reports(published_version(collection), level=level, limit=limit + 1, offset=offset)
     return shapes.page(found, limit, offset)
+
+
+@router.get(
+    "/collections/{collection}/versions",
+    responses=shapes.page_example(_VERSION, "The versions questions can be answered from, newest first"),
+)
+def list_versions(collection: ReadCollection) -> shapes.Page[IndexVersion]:
+    """List a collection's complete index versions."""
+    found = versions.list_for(collection.id)
+    return shapes.page(found, max(len(found), 1), 0)
+
+
+@router.post(
+    "/collections/{collection}/versions/{version}/publish",
+    responses=shapes.page_example(_VERSION, "The versions as they are now") | problems.documented(409),
+)
+def publish_version(
+    collection: WriteCollection,
+    version: Annotated[int, Path(ge=1, lt=2**31, description="a complete version's number", examples=[7])],
+) -> shapes.Page[IndexVersion]:
+    """Answer questions from this complete version from now on: back to an earlier one, or forth again."""
+    versions.roll_back(collection.id, version)
+    found = versions.list_for(collection.id)
+    return shapes.page(found, max(len(found), 1), 0)

@@ -75,6 +75,16 @@ def show_index_run(key: Reader, run_id: RunId) -> shapes.IndexProgress:
 
 
 @router.post(
+    "/index-runs/{run}/retry",
+    status_code=202,
+    responses=shapes.example(202, shapes.RUN, "The run, going on") | problems.documented(409),
+)
+def retry_index_run(key: Writer, run_id: RunId) -> IndexRun:
+    """Try a failed run's failed items again; what it has done is not done again."""
+    return bells.retry_run(_run_for(key, run_id).id)
+
+
+@router.post(
     "/index-runs/{run}/cancel",
     responses=shapes.example(200, {**shapes.RUN, "state": "cancelled"}, "The run") | problems.documented(409),
 )

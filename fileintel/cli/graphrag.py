@@ -16,6 +16,9 @@ Limit = Annotated[int, typer.Option(min=1, help="Show at most so many.")]
 Level = Annotated[int | None, typer.Option(min=0, help="Only this level; 0 is the coarsest.")]
 
 
+_VERSION_COLUMNS = ("version", "published", "finished_at", "chat_model", "entities", "communities", "reports")
+
+
 class RunFailedError(FileIntelError):
     """An index run did not complete."""
 
@@ -198,3 +201,42 @@ def cancel(collection: Name, as_json: output.Json = False) -> None:
         output.print_json(run)
     else:
         output.line(f"index run {run['id']} is {run['state']}")
+
+
+@app.command()
+def retry(collection: Name, as_json: output.Json = False) -> None:
+    """Try the failed items of the collection's last index run again."""
+    from fileintel.cli.client import connect, part
+
+    with connect() as api:
+        runs = api.items(f"/collections/{part(collection)}/index-runs", most=1)
+        if not runs:
+            raise ConflictError(f"{collection!r} has no index run: build it with `fileintel graphrag index`")
+        run = api.post(f"/index-runs/{runs[0]['id']}/retry")
+    if as_json:
+        output.print_json(run)
+    else:
+        output.line(f"index run {run['id']} goes on; see `fileintel graphrag status {collection}`")
+
+
+@app.command()
+def versions(collection: Name, as_json: output.Json = False) -> None:
+    """List the index versions questions can be answered from."""
+    _list(collection, "versions", _VERSION_COLUMNS, 100, as_json)
+
+
+@app.command()
+def rollback(
+    collection: Name,
+    version: Annotated[int, typer.Argument(min=1, help="One of `fileintel graphrag versions`.")],
+    as_json: output.Json = False,
+) -> None:
+    """Answer questions from an earlier index version, or from a later one again."""
+    from fileintel.cli.client import connect, part
+
+    with connect() as api:
+        found = api.post(f"/collections/{part(collection)}/versions/{version}/publish")
+    if as_json:
+        output.print_json(found["items"])
+    else:
+        output.line(f"questions to {collection} are answered from index version {version}")

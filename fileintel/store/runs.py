@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy.exc import IntegrityError
+
 from fileintel.errors import ConflictError, NotFoundError
 from fileintel.model import IndexRun, StepProgress
 from fileintel.store.engine import as_json, execute, row, rows, run, transaction
-
-KEPT_VERSIONS = 3
 
 _SELECT = """
     SELECT r.id, r.collection_id, r.state, r.step, r.created_at, r.finished_at, r.error, r.chat_model,
@@ -229,34 +229,30 @@ def fail(run_id: int, error: str) -> None:
     )
 
 
-def publish(run_id: int) -> None:
-    """Answer the collection's questions from this run's version from now on, in one transaction.
+def retry(run_id: int) -> IndexRun:
+    """Try a failed run's failed items again, and go on from there; what is done stays done.
 
-    What is no longer needed goes with it: the run's inputs and results (the memo keeps every answer), and versions
-    older than the newest KEPT_VERSIONS that are complete.
+    Raises ConflictError when the run has not failed, or another one of the collection is running.
     """
     with transaction() as connection:
-        run(
-            connection,
-            """UPDATE collections SET published_version = :id
-               WHERE id = (SELECT collection_id FROM index_runs WHERE id = :id)""",
-            id=run_id,
-        )
-        run(
-            connection,
-            "UPDATE work_items SET input = '{}', output = NULL WHERE run_id = :id AND step <> 'publish'",
-            id=run_id,
-        )
-        run(
-            connection,
-            """DELETE FROM index_runs WHERE state <> 'running' AND id < (
-                   SELECT min(id) FROM (
-                       SELECT id FROM index_runs
-                       WHERE collection_id = (SELECT collection_id FROM index_runs WHERE id = :id)
-                         AND (state = 'complete' OR id = :id)
-                       ORDER BY id DESC LIMIT :kept
-                   ) newest
-               ) AND collection_id = (SELECT collection_id FROM index_runs WHERE id = :id)""",
-            id=run_id,
-            kept=KEPT_VERSIONS,
-        )
+        try:
+            touched = run(
+                connection,
+                """UPDATE index_runs SET state = 'running', error = NULL, finished_at = NULL, plan_attempts = 0,
+                       leased_by = NULL, rung_at = now()
+                   WHERE id = :id AND state = 'failed'""",
+                id=run_id,
+            ).rowcount
+        except IntegrityError as error:
+            raise ConflictError("another build of this collection is running: wait for it, or cancel it") from error
+        if touched:
+            run(
+                connection,
+                """UPDATE work_items SET state = 'pending', attempts = 0, leased_by = NULL
+                   WHERE run_id = :id AND state = 'failed'""",
+                id=run_id,
+            )
+    found = get(run_id)
+    if not touched:
+        raise ConflictError(f"index run {run_id} is {found.state}, so there is nothing to retry")
+    return found

@@ -101,6 +101,13 @@ def start_index(collection_id: str) -> IndexRun:
     return found
 
 
+def retry_run(run_id: int) -> IndexRun:
+    """Try a failed run's failed items again; raises ConflictError when it has not failed."""
+    found = runs.retry(run_id)
+    ring_run(run_id)
+    return found
+
+
 def broker_ready() -> str:
     """Say that the broker answers; raises ServiceError when it does not."""
     try:

@@ -15,7 +15,7 @@ from fileintel.graph.report import community_report
 from fileintel.graph.summarize import summarize_descriptions
 from fileintel.model import CommunityReport, Finding, WorkItem
 from fileintel.protocols import ChatModel
-from fileintel.store import graph, runs, sources, work
+from fileintel.store import graph, runs, sources, versions, work
 from fileintel.tasks import models
 
 Items = Iterator[tuple[str, dict[str, Any]]]
@@ -231,7 +231,7 @@ def _embed(item: WorkItem) -> dict[str, Any]:
 
 
 def _publish(item: WorkItem) -> dict[str, Any]:
-    runs.publish(item.run_id)
+    versions.publish(item.run_id)
     return {}
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from deployment import Deployment, wait_for
 from llm_server import corpus
 
-from fileintel.store import collections, graph, runs, work
+from fileintel.errors import ConflictError
+from fileintel.store import collections, graph, runs, versions, work
 from fileintel.tasks import bells
 
 
@@ -107,6 +109,28 @@ def test_unusable_answers_fail_the_run_by_name_and_leave_what_is_published(deplo
     failed = runs.failures(run.id)
     assert failed and all(item["attempts"] == work.MAX_ATTEMPTS for item in failed)
     assert collections.get(collection.id).published_version == first.id
+    deployment.llm.configure(bad_answer_rate=0.0)
+    deployment.llm.reset()
+    retried = deployment.finish(bells.retry_run(run.id))
+    assert retried.state == "complete", retried.error
+    assert deployment.llm.stats()["kinds"]["extract"]["count"] == len(failed)
+    assert collections.get(collection.id).published_version == run.id
+    with pytest.raises(ConflictError):
+        bells.retry_run(run.id)
+
+
+def test_questions_can_go_back_to_an_earlier_version(deployment: Deployment) -> None:
+    collection = deployment.collection("versions", corpus(3, 5, padding=11).texts)
+    builds = [deployment.build(collection).id for _ in range(versions.KEPT_VERSIONS + 1)]
+    kept = versions.list_for(collection.id)
+    assert [version.version for version in kept] == builds[:0:-1]
+    assert [version.version for version in kept if version.published] == builds[-1:]
+    assert kept[0].entities == 15 and kept[0].reports == kept[0].communities
+    versions.roll_back(collection.id, builds[1])
+    _, query = deployment.ask(collection, "Who knows whom?", "local")
+    assert query.answer.index_version == builds[1]
+    with pytest.raises(ConflictError):
+        versions.roll_back(collection.id, builds[0])
 
 
 def test_cancel_ends_a_run(deployment: Deployment) -> None:
