@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from fileintel.model import Entity, Extraction, Relationship, content_hash
 
@@ -93,3 +95,22 @@ def _said(descriptions: dict[str, None]) -> tuple[str, ...]:
 def _only(descriptions: dict[str, None]) -> str:
     said = _said(descriptions)
     return said[0] if len(said) == 1 else ""
+
+
+def number_stably(merged: MergedGraph, known: Mapping[str, int]) -> MergedGraph:
+    """Give entities and relationships the numbers they had in the collection's earlier graphs (`known`, by id).
+
+    Numbers stand in the prompts of community reports: an entity that comes or goes must not change the prompts of
+    communities it has nothing to do with. New ones get numbers never given before; both kinds are put in order.
+    """
+    return MergedGraph(_numbered(merged.entities, known), _numbered(merged.relationships, known), merged.orphans)
+
+
+Numbered = TypeVar("Numbered", Entity, Relationship)
+
+
+def _numbered(items: tuple[Numbered, ...], known: Mapping[str, int]) -> tuple[Numbered, ...]:
+    # Beyond every number ever given, so that what was deleted and comes back meets nobody else under its own.
+    fresh = itertools.count(1 + max(known.values(), default=-1))
+    given = [replace(item, human_readable_id=known[item.id] if item.id in known else next(fresh)) for item in items]
+    return tuple(sorted(given, key=lambda item: item.human_readable_id))

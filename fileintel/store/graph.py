@@ -7,7 +7,7 @@ from typing import Any
 
 from fileintel.errors import NotFoundError
 from fileintel.model import Community, CommunityReport, Entity, Finding, Relationship, Vector
-from fileintel.store.engine import as_json, as_vector, row, rows, run, transaction
+from fileintel.store.engine import as_json, as_vector, execute, row, rows, run, transaction
 
 ENTITY = "id, number AS human_readable_id, title, type, description, text_unit_ids, frequency, degree, descriptions"
 _RELATIONSHIP = (
@@ -133,6 +133,28 @@ def report(version: int, community: int) -> CommunityReport:
     if not found:
         raise NotFoundError(f"index version {version} has no report of community {community}")
     return found[0]
+
+
+def numbers(version: int) -> dict[str, int]:
+    """The numbers that the entities and relationships of a version's collection were ever given, by id."""
+    found = rows(
+        """SELECT n.id, n.number FROM graph_numbers n JOIN index_runs r ON r.collection_id = n.collection_id
+           WHERE r.id = :v""",
+        v=version,
+    )
+    return {given["id"]: given["number"] for given in found}
+
+
+def save_numbers(version: int, given: Mapping[str, int]) -> None:
+    """Keep the numbers of entities and relationships for all later versions of the collection."""
+    execute(
+        """INSERT INTO graph_numbers (collection_id, id, number)
+           SELECT (SELECT collection_id FROM index_runs WHERE id = :v), id, number
+           FROM jsonb_to_recordset(CAST(:given AS jsonb)) AS g(id text, number int)
+           ON CONFLICT DO NOTHING""",
+        v=version,
+        given=as_json([{"id": key, "number": number} for key, number in given.items()]),
+    )
 
 
 def save_entities_and_relationships(

@@ -10,7 +10,7 @@ from fileintel.graph.cluster import create_communities
 from fileintel.graph.contexts import ReportContext, report_contexts
 from fileintel.graph.extract import extract_graph, extraction_json, extraction_of
 from fileintel.graph.finalize import finalize_graph
-from fileintel.graph.merge import merge
+from fileintel.graph.merge import merge, number_stably
 from fileintel.graph.report import community_report
 from fileintel.graph.summarize import summarize_descriptions
 from fileintel.model import CommunityReport, Finding, WorkItem
@@ -196,7 +196,12 @@ def _base_text_units(item: WorkItem) -> dict[str, Any]:
 
 def _merge(item: WorkItem) -> dict[str, Any]:
     extracted = work.outputs(item.run_id, "extract_graph")
-    merged = merge((unit, extraction_of(stored)) for unit, stored in extracted)
+    merged = number_stably(
+        merge((unit, extraction_of(stored)) for unit, stored in extracted), graph.numbers(item.run_id)
+    )
+    given = {entity.id: entity.human_readable_id for entity in merged.entities}
+    given |= {relationship.id: relationship.human_readable_id for relationship in merged.relationships}
+    graph.save_numbers(item.run_id, given)
     graph.save_entities_and_relationships(item.run_id, merged.entities, merged.relationships)
     return {"entities": len(merged.entities), "relationships": len(merged.relationships), "orphans": merged.orphans}
 

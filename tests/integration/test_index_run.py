@@ -9,7 +9,7 @@ from deployment import Deployment, wait_for
 from llm_server import corpus
 
 from fileintel.errors import ConflictError
-from fileintel.store import collections, graph, runs, versions, work
+from fileintel.store import collections, documents, graph, retrieval, runs, versions, work
 from fileintel.tasks import bells
 
 
@@ -141,3 +141,26 @@ def test_cancel_ends_a_run(deployment: Deployment) -> None:
     assert runs.cancel(run.id).state == "cancelled"
     deployment.llm.configure(latency=0.0)
     assert deployment.build(collection).state == "complete"
+
+
+def test_an_edit_asks_for_what_it_changes_and_no_more(deployment: Deployment) -> None:
+    texts = list(corpus(40, 5, padding=12).texts)
+    collection = deployment.collection("edited", texts)
+    first = deployment.build(collection)
+    edited = next(d for d in documents.list_for(collection.id) if d.name == "edited-010.txt")
+    documents.delete(edited.id)
+    deployment.upload(collection, "edited-010.txt", (texts[10] + " Zacharias knows Wilhelmina.").encode())
+    deployment.settle(collection)
+    deployment.llm.reset()
+    second = deployment.build(collection)
+    asked = {kind: tally["count"] for kind, tally in deployment.llm.stats()["kinds"].items()}
+    assert asked["extract"] == 1
+    assert asked["report"] < graph.counts(first.id)["communities"] / 2
+    titles = {entity.title for entity in graph.entities(second.id, limit=1000)}
+    assert titles == {entity.title for entity in graph.entities(first.id, limit=1000)} | {"ZACHARIAS", "WILHELMINA"}
+    documents.delete(next(d for d in documents.list_for(collection.id) if d.name == "edited-010.txt").id)
+    third = deployment.build(collection)
+    titles = {entity.title for entity in graph.entities(third.id, limit=1000)}
+    assert not titles & {"ZACHARIAS", "WILHELMINA"}
+    traces = retrieval.matching_units(collection.id, "Zacharias Wilhelmina", 10)
+    assert traces == []

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from fileintel.graph.finalize import finalize_graph
-from fileintel.graph.merge import MergedGraph, merge
+from fileintel.graph.merge import MergedGraph, merge, number_stably
 from fileintel.model import EntityMention, Extraction, RelationshipMention
 
 
@@ -116,3 +116,15 @@ def test_finalize_of_an_unrelated_entity_is_degree_zero():
     merged = merge([("u", unit(entity("A")))])
     (alone,), none = finalize_graph(merged.entities, merged.relationships, {})
     assert (alone.degree, none) == (0, [])
+
+
+def test_numbers_stay_what_they_were_and_are_never_given_twice():
+    first = merge(UNITS)
+    assert number_stably(first, {}) == first
+    known = {item.id: item.human_readable_id for item in (*first.entities, *first.relationships)}
+    # B's only mention goes, D comes first, A and C stay.
+    later = number_stably(merge([("u0", unit(entity("D"))), ("u1", unit(entity("A", "a1"))), UNITS[2]]), known)
+    numbers = {e.title: e.human_readable_id for e in later.entities}
+    assert numbers["A"] == 0 and numbers["C"] == 2
+    assert numbers["D"] == max(known.values()) + 1
+    assert [e.human_readable_id for e in later.entities] == sorted(numbers.values())

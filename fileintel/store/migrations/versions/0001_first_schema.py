@@ -105,6 +105,13 @@ CREATE TABLE work_items (
 CREATE INDEX work_items_pending ON work_items (run_id, step, rank) WHERE state = 'pending';
 CREATE INDEX work_items_leased ON work_items (leased_by) WHERE state = 'leased';
 
+CREATE TABLE graph_numbers (
+    collection_id text NOT NULL REFERENCES collections ON DELETE CASCADE,
+    id text NOT NULL,
+    number int NOT NULL,
+    PRIMARY KEY (collection_id, id)
+);
+
 CREATE TABLE entities (
     version bigint NOT NULL REFERENCES index_runs ON DELETE CASCADE,
     id text NOT NULL,
