@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gzip
 import json
 import os
 import re
@@ -132,6 +133,8 @@ def download(folder: Path, say: Callable[[str], None]) -> dict[str, str]:
         )
         name, _, version = shown.stdout.partition(" ")
         versions[name] = version
+    for packed in sorted(folder.rglob("install.en.pdf.gz")):  # Debian packs long documentation
+        packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
     return versions
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -163,6 +164,22 @@ def worker_argv(name: str, settings: Settings) -> list[str]:
         share = worker.memory_limit_in(settings).bytes * 8 // 10 // concurrency
         argv.append(f"--max-memory-per-child={share // 1024}")
     return argv
+
+
+def ping_argv(name: str) -> list[str]:
+    """Return the command line that asks worker `name` on this host whether it answers; raises NotFoundError."""
+    node = load().worker(name).hostname.replace("%h", socket.gethostname())
+    return [
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        CELERY_APP,
+        "inspect",
+        "ping",
+        f"--destination={node}",
+        "--timeout=10",
+    ]
 
 
 def worker_environment(name: str, settings: Settings) -> dict[str, str]:

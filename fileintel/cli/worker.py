@@ -21,6 +21,9 @@ def _names(incomplete: str) -> list[str]:
 def worker(
     name: Annotated[str, typer.Argument(help="main or graphrag", autocompletion=_names)],
     dry_run: Annotated[bool, typer.Option("--print", help="Print the command line instead of running it.")] = False,
+    ping: Annotated[
+        bool, typer.Option("--ping", help="Ask the one that runs on this host whether it answers, and run none.")
+    ] = False,
 ) -> None:
     """Run a Celery worker in this process, until it is told to stop."""
     import shlex
@@ -30,7 +33,7 @@ def worker(
 
     current = settings.load()
     layout = topology.load()
-    argv = topology.worker_argv(name, current)
+    argv = topology.ping_argv(name) if ping else topology.worker_argv(name, current)
     # Refuse here, before a message is taken: a task that computes would stop every greenlet of a gevent worker.
     problems = topology.problems(layout, current)
     if problems:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question to the case; `all_of` and one of `any_of` stand in a right answer, which cites one of `where`."""
+    """A question to the case: all of `all_of` and one of `any_of` stand in a right answer, cited from `where`."""
 
     id: str
     question: str
@@ -97,9 +98,38 @@ def judge(question: Question, answer: Mapping[str, Any]) -> list[str]:
     faults = [f"the answer lacks the known fact {fact!r}" for fact in question.all_of if _plain(fact) not in text]
     if question.any_of and not any(_plain(fact) in text for fact in question.any_of):
         faults.append("the answer lacks the known fact: " + " or ".join(map(repr, question.any_of)))
-    if not any(place.holds(citation) for place in question.where for citation in answer["citations"]):
+    if faults:
+        return faults
+    leading = [c for c in answer["citations"] if any(place.holds(c) for place in question.where)]
+    if not leading:
         faults.append("no citation leads to " + " or ".join(map(str, question.where)))
+    elif not any(_bears_out(question, citation, answer["text"]) for citation in leading):
+        faults.append(f"no citation of {' or '.join(map(str, question.where))} holds the fact: {question.fact}")
     return faults
+
+
+def _bears_out(question: Question, citation: Mapping[str, Any], answer_text: str) -> bool:
+    """Whether the fact stands in the citation's own words, or in the statement that its mark directly follows."""
+    for words in (citation["quote"], *_statements(answer_text, int(citation["number"]))):
+        plain = _plain(words)
+        if all(_plain(fact) in plain for fact in question.all_of) and (
+            not question.any_of or any(_plain(fact) in plain for fact in question.any_of)
+        ):
+            return True
+    return False
+
+
+def _statements(text: str, number: int) -> list[str]:
+    """Return what stands between a mark of this number and the marks before it, for each place it is put."""
+    found: list[str] = []
+    said = ""
+    for piece in re.split(r"((?:\s*\[\d+\])+)", text):
+        marks = re.findall(r"\[(\d+)\]", piece)
+        if not (marks and not re.sub(r"\s*\[\d+\]", "", piece)):
+            said = piece
+        elif str(number) in marks:
+            found.append(said)
+    return found
 
 
 def _plain(text: str) -> str:

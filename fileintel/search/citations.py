@@ -45,10 +45,11 @@ def resolve(answer_text: str, sources: Sequence[Source]) -> Resolved:
         quote = _best_quote(candidates, finders[mark.number])
         if quote is not None:
             quotes.append(quote)
-    citations = tuple(
-        _citation(by_number[number], quote) for number, quotes in found.items() for quote in _telling(quotes) or [None]
-    )
-    return Resolved(text, citations, stream.removed)
+    citations: list[Citation] = []
+    for number, quotes in found.items():
+        telling: list[Quote | None] = [*_telling(quotes)]
+        citations += [_citation(by_number[number], quote) for quote in telling or [None]]
+    return Resolved(text, tuple(citations), stream.removed)
 
 
 def place_at(anchors: Sequence[Anchor], offset: int) -> tuple[int | None, str | None]:
@@ -91,6 +92,10 @@ def _within(inner: Quote, outer: Quote) -> bool:
 
 
 def _best_quote(statements: Sequence[str], finder: QuoteFinder) -> Quote | None:
+    # Word for word in the source, the longest of them is what the mark stands for.
+    for statement in sorted(statements, key=len, reverse=True):
+        if (exact := finder.exact(statement)) is not None:
+            return exact
     best: Quote | None = None
     for statement in statements:
         quote = finder.find(statement)

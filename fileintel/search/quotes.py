@@ -95,6 +95,11 @@ class QuoteFinder:
         self._sentences = sentences(text)
         self._terms = [_terms(text[start:end]) for start, end in self._sentences]
 
+    def exact(self, statement: str) -> Quote | None:
+        """Return where the very words of the statement stand in the text; None when they don't, or are few."""
+        span = self._exact(statement)
+        return None if span is None else Quote(*span, support=1.0)
+
     def find(self, statement: str) -> Quote | None:
         """Return the part of the text that best bears out the statement; None when the text has no sentence.
 

@@ -16,6 +16,7 @@ from fileintel.search.local import plan_local
 from fileintel.search.marks import MarkStream
 from fileintel.search.plan import Plan, final_request
 from fileintel.search.prompts import REFUSAL
+from fileintel.search.ranking import fuse
 from fileintel.search.refusal import is_refusal
 from fileintel.search.routing import route
 from fileintel.settings import load
@@ -110,9 +111,11 @@ def _plan(query: Query) -> tuple[Plan, int | None]:
             f"collection '{collection.name}' has no published graph: run `fileintel graphrag index {collection.name}`, "
             "or ask with mode basic"
         )
+    # Fused, since the scores of the two searches do not compare.
+    hits = fuse(vector_hits, text_hits)
     if mode == "local":
-        return _plan_local(query, collection, version, near, named, [*vector_hits, *text_hits]), version
-    return _plan_global(query, collection, version, [*vector_hits, *text_hits]), version
+        return _plan_local(query, collection, version, near, named, hits), version
+    return _plan_global(query, collection, version, hits), version
 
 
 def _plan_local(

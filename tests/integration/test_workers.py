@@ -31,6 +31,13 @@ def test_two_workers_serve_seven_queues(deployment: Deployment) -> None:
     }
 
 
+def test_both_workers_answer_their_health_check(deployment: Deployment) -> None:
+    for name in ("main", "graphrag"):
+        command = [sys.executable, "-m", "fileintel", "worker", name, "--ping"]
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert asked.returncode == 0 and "1 node online" in asked.stdout, asked.stderr
+
+
 def test_gevent_worker_refuses_to_block_its_hub(deployment: Deployment) -> None:
     """Without psycopg2's wait callback one query would stop 200 greenlets, so the worker does not start."""
     program = (

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import sys
 import tomllib
 from importlib.resources import files
@@ -47,6 +48,14 @@ def test_the_prefork_workers_command_line():
     } <= set(argv)
     # A process may take its share of four fifths of the limit, in KiB: 16 GiB × 0.8 / 8.
     assert f"--max-memory-per-child={16 * 1024**2 * 8 // 10 // 8}" in argv
+
+
+def test_a_worker_is_asked_on_this_host_alone():
+    argv = topology.ping_argv("graphrag")
+    assert argv[:7] == [sys.executable, "-m", "celery", "-A", "fileintel.tasks.app", "inspect", "ping"]
+    assert f"--destination=graphrag_gevent@{socket.gethostname()}" in argv
+    with pytest.raises(NotFoundError, match="no worker is named 'grphrag'"):
+        topology.ping_argv("grphrag")
 
 
 def test_celery_understands_every_option():

@@ -24,7 +24,7 @@ from fileintel.llm.embedded.language import (
 from fileintel.llm.embedded.minilm import MiniLM, Vectors
 from fileintel.llm.embedded.question import Question
 
-_DECISIVE = frozenset(("date", "number", "rate", "person", "expansion", "definition", "path"))
+_DECISIVE = frozenset(("date", "number", "rate", "person", "expansion", "definition", "path", "address"))
 _MAX_CANDIDATES = 28  # sentences embedded for one question
 _MAX_PARSED = 14  # of them, those whose named entities are looked up
 _MAX_CHARACTERS = 600  # of a sentence that is embedded
@@ -48,8 +48,9 @@ _CONTRARIES = tuple(
 )  # fmt: skip
 _YEAR = re.compile(r"\b(?:1[0-9]|20)\d\d\b")
 _NUMBER_WORD = re.compile(
-    r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|fifteen|twenty|thirty|forty|fifty|sixty|"
-    r"hundred|thousand|million|billion|dozen|half|twice|once|none|daily|weekly|monthly|yearly|every)\b",
+    r"\d|\b(?:one (?:second|minute|hour|day|week|month|year|percent|time)|two|three|four|five|six|seven|eight|nine|ten|"
+    r"eleven|twelve|fifteen|twenty|thirty|forty|fifty|sixty|"
+    r"hundred|thousand|million|billion|dozen|half|twice|once|single)\b",
     re.IGNORECASE,
 )
 _REASON = re.compile(
@@ -64,6 +65,7 @@ _RATE = re.compile(
     re.IGNORECASE,
 )
 _COMMAND = re.compile(r"[`\"“]|(?<![\w-])--?[a-z]|\b[a-z]+(?:-[a-z]+)+\b|\(\d\)|\b(?:run|command|tool|use|using)\b|\$ ")
+_ADDRESS = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _PATH = re.compile(r"(?:^|\s)[~/][\w.-]+(?:/[\w.-]*)*|https?://|\bon page\b")
 
 
@@ -145,7 +147,7 @@ def gather(question: Question, sources: Sequence[Source], reader: Reader, minilm
                     fit=text_fit(question, sentence.text),
                     lacks_name=lacking[order],
                     decisive=question.kind in _DECISIVE,
-                    news=min(1.0, len(bag - question.stems) / 4),
+                    news=min(1.0, len(bag - question.stems) / 2),
                     prose=_prose(sentence),
                 )
             )
@@ -299,8 +301,12 @@ def text_fit(question: Question, text: str) -> float:
             return 0.5 if re.search(r"\b(?:in|at|on|near|under|from) (?:the |a )?[\w/]+", text) else 0.1
         case "path":
             return 1.0 if _PATH.search(text) else 0.2
+        case "address":
+            if _ADDRESS.search(fresh):
+                return 1.0
+            return 0.6 if re.search(r"https?://|\b\d+ [A-Z]\w+|\b[A-Z][a-z]+ [A-Z][a-z]+", fresh) else 0.1
         case "command":
-            return 1.0 if _COMMAND.search(text) else 0.4
+            return (0.8 if _COMMAND.search(text) else 0.3) + 0.2 * _names(question, text)
         case "reason":
             return 1.0 if _REASON.search(text) else 0.4
         case "expansion":
@@ -308,7 +314,12 @@ def text_fit(question: Question, text: str) -> float:
         case "definition":
             spelt = max((_spells(term.word, text) for term in question.terms), default=0.0)
             return max(_defines(question, text), 0.8 * (spelt == 1.0))
-    return 0.6
+    return 0.5 + 0.4 * _names(question, text) if question.asked else 0.6
+
+
+def _names(question: Question, text: str) -> float:
+    """Return 1 where a text speaks of the kind of thing asked for ("which package …": "the easy-rsa package")."""
+    return 1.0 if question.asked and question.asked in terms(text) else 0.0
 
 
 def _spells(short: str, text: str) -> float:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, pairwise
 
 from spacy.tokens import Doc, Span
 
@@ -33,7 +33,8 @@ _TYPES = {
 }
 _LEADING = re.compile(
     r"^(?:(?:the|a|an|this|that|these|those|its|his|her|their|our|your|my|each|every|any|some|all|both|no|another|"
-    r"such|other|same|several|many|few|most|more|less|only|own|dr|mr|mrs|ms|prof|professor|sir|captain|capt)\b\.?\s+)+",
+    r"such|other|same|several|many|few|most|more|less|only|own|dr|mr|mrs|ms|miss|prof|professor|sir|captain|capt|judge|"
+    r"councillor|inspector|sergeant)\b\.?\s+)+",
     re.IGNORECASE,
 )
 _TRADE_WORD = re.compile(r"^[a-z][a-z0-9]*(?:[-+][a-z0-9+]+)*$")
@@ -57,26 +58,43 @@ _VAGUE = word_set(
     "user default note addition instance situation possibility content course matter area amount piece range "
     "author reader manual guide book text paragraph variety moment hand side ship ships man woman"
 )
-# The last word of a name often says what it names, more surely than a small model does.
+# The last word of a name often says what it names, more surely than a small model does ("Gannet Wharf").
 _CUES: tuple[tuple[str, frozenset[str]], ...] = (
     ("ORG", word_set(
         "authority council company ltd limited inc corporation corp university institute ministry committee agency "
         "department foundation association society office bureau bank union group commission museum school college "
         "hospital trust club board court police laboratory laboratories consortium cooperative co-operative gmbh "
-        "ab llc shipyard shipyards brewery partners works line lines"
+        "ab llc shipyard shipyards brewery partners works line lines freight shipping insurance surveyors service "
+        "services recycling exchange party parliament team network orchestra courier herald gazette tribune chronicle"
     )),
     ("FAC", word_set(
         "pier bridge street road harbour harbor port airport station dock docks quay tower square hall lighthouse "
-        "terminal dam canal tunnel castle church cathedral park warehouse breakwater"
+        "terminal dam canal tunnel castle church cathedral park warehouse breakwater wharf mole avenue lane house "
+        "building tower mill farm gardens"
     )),
     ("LOC", word_set(
-        "island islands river lake bay sea ocean mountain mountains valley coast peninsula strait fjord cape"
+        "island islands river lake bay sea ocean mountain mountains valley coast peninsula strait fjord cape hill "
+        "hills point shore creek beach forest heights county province city town village"
     )),
     ("EVENT", word_set(
         "fire flood war battle festival conference strike storm summit election revolution earthquake accident "
         "disaster treaty exhibition fair games olympics congress regatta collision inquiry hearing ceremony meeting"
     )),
 )  # fmt: skip
+# ... and so does the first of some: "Warehouse Nine", "Port Merrin", "Lake Geneva".
+_FIRST_CUES = {
+    **dict.fromkeys(word_set("warehouse pier dock building hall terminal fort castle platform"), "FAC"),
+    **dict.fromkeys(word_set("port lake mount cape isle"), "LOC"),
+}
+# One such word alone ("the Inquiry", "the Company") names nothing by itself.
+_GENERIC = frozenset().union(*(cues for _, cues in _CUES)) | frozenset(_FIRST_CUES)
+_CLOCK = re.compile(r"^(?:\d{1,2}[:.]\d\d(?:[:.]\d\d)?|\d+[.)]?)\s+")
+_COLUMN = re.compile(r"^[\w ]{1,20}:\s+(?=\S)")  # a table's column before the cell: "Organisation: Tolland University"
+_DANGLING = re.compile(r"\s+(?:of|and|the|in|at|for|de|von|&)$")
+_SERIAL = re.compile(r"[A-Z]{2,} (?!(?:19|20)\d\d$)\d{3,}")  # and no year of a headline
+_PLACE_BEFORE = word_set("in at near from")
+_NAMES_ENOUGH = 4  # so many names in a unit make its single common nouns superfluous
+_MAX_TERMS = 5  # terms beside so many names
 
 
 @dataclass(slots=True)
@@ -86,6 +104,7 @@ class _Found:
     labels: Counter[str] = field(default_factory=Counter)
     spellings: Counter[str] = field(default_factory=Counter)
     places: list[tuple[int, int]] = field(default_factory=list)  # (sentence, token)
+    placed: int = 0  # how often after "in", "at", "near" or "from"
     in_heading: bool = False
     proper: bool = False
 
@@ -97,7 +116,10 @@ class _Found:
 def extract_graph(reader: Reader, text: str, entity_types: Sequence[str], rarity: Callable[[str], float]) -> str:
     """Return the unit's graph as GraphRAG's tuple records, at most 15 entities and 25 relationships.
 
-    `rarity` says how rare a word is (0-1): a word of no vocabulary that recurs is a term of the text's trade.
+    Names are of the types asked for. Beside them stand terms, of the type CONCEPT whether asked for or not: without
+    them a manual, which names hardly anyone, would have no graph. In a unit with names enough, only terms of two
+    words and more and at most five. `rarity` says how rare a word is (0-1): a word of no vocabulary that recurs is a
+    term of the text's trade.
     """
     parts = [part for part in sentences(text) if re.search(r"[A-Za-zÀ-ɏ]{2}", part.text)][:_MAX_PARAGRAPHS]
     docs = reader.read([part.text for part in parts])
@@ -124,8 +146,15 @@ def _collect(parts: Sequence[Sentence], docs: Sequence[Doc], rarity: Callable[[s
     found: dict[str, _Found] = {}
     for number, (part, doc) in enumerate(zip(parts, docs, strict=True)):
         taken: set[int] = set()
+        for span, label in _numbered(doc):
+            if _note(found, span, label, number, part):
+                taken.update(range(span.start, span.end))
         for span in doc.ents:
-            if span.label_ in _TYPES and _note(found, span, span.label_, number, part):
+            if (
+                span.label_ in _TYPES
+                and taken.isdisjoint(range(span.start, span.end))
+                and _note(found, span, span.label_, number, part)
+            ):
                 taken.update(range(span.start, span.end))
         for chunk in doc.noun_chunks:
             for piece in _pieces(chunk, taken):
@@ -137,6 +166,18 @@ def _collect(parts: Sequence[Sentence], docs: Sequence[Doc], rarity: Callable[[s
                 _note(found, doc[token.i : token.i + 1], "TRADE", number, part)
     _join_short_names(found)
     return found
+
+
+def _numbered(doc: Doc) -> Iterator[tuple[Span, str]]:
+    """Yield names made with a number, which the small model takes apart: "Warehouse Nine", "MRNU 480217"."""
+    for word, number in pairwise(doc):
+        span = doc[word.i : number.i + 1]
+        if _SERIAL.fullmatch(span.text):
+            yield span, "PRODUCT"
+        elif (
+            word.text[:1].isupper() and word.lower_ in _FIRST_CUES and (number.like_num or number.ent_type_ in _NUMERIC)
+        ):
+            yield span, _FIRST_CUES[word.lower_]
 
 
 def _pieces(chunk: Span, taken: set[int]) -> list[Span]:
@@ -153,6 +194,9 @@ def _pieces(chunk: Span, taken: set[int]) -> list[Span]:
 
 
 def _note(found: dict[str, _Found], span: Span, label: str, sentence: int, part: Sentence) -> bool:
+    following = span.doc[span.end].text if span.end < len(span.doc) else ""
+    if following == ":" and label != "PERSON" and len(span) <= 2 and not part.is_heading:
+        return False  # a table's column, or what a list is headed by
     name = _normal_name(span, named=bool(label))
     if name is None:
         return False
@@ -162,6 +206,7 @@ def _note(found: dict[str, _Found], span: Span, label: str, sentence: int, part:
     kind = _cue(name) if label or any(token.pos_ == "PROPN" for token in span) else ""
     if kind or label:
         thing.labels[kind or label] += 1
+    thing.placed += bool(span.start) and span.doc[span.start - 1].lower_ in _PLACE_BEFORE
     thing.spellings[name] += 1
     thing.places.append((sentence, span.start))
     thing.in_heading = thing.in_heading or part.is_heading
@@ -174,13 +219,15 @@ def _cue(name: str) -> str:
     head = re.split(r"\s+of\s+", name)[0].split()
     if len(name.split()) < 2 or not head or not head[-1][:1].isupper():
         return ""
-    return next((label for label, cues in _CUES if head[-1].lower() in cues), "")
+    last = next((label for label, cues in _CUES if head[-1].lower() in cues), "")
+    return last or (_FIRST_CUES.get(head[0].lower(), "") if head[0][:1].isupper() and len(head) == 2 else "")
 
 
 def _normal_name(span: Span, *, named: bool) -> str | None:
     """Return the thing's name without article, title, possessive and plural, or None where it is no name at all."""
     text = re.sub(r"\s+", " ", span.text).strip(" \"'“”‘’.,;:!?()[]-–—•")
-    text = re.sub(r"['’]s?$", "", text)
+    text = _COLUMN.sub("", _CLOCK.sub("", text)).split(": ")[0]
+    text = re.sub(r"['’]s?$", "", _DANGLING.sub("", text))
     text = _LEADING.sub("", text + " ").strip()
     text = text if named else _EMPTY_ADJECTIVE.sub("", text)
     if not 2 < len(text) <= 60 or _CODE.search(text) or _FURNITURE.match(text) or "<|" in text or "##" in text:
@@ -188,7 +235,8 @@ def _normal_name(span: Span, *, named: bool) -> str | None:
     parts = text.split()
     if len(parts) > (6 if named else 4) or not any(re.search(r"[A-Za-zÀ-ɏ]{2}", word) for word in parts):
         return None
-    if sum(c.isdigit() for c in text) * 2 >= len(text) or parts[0].lower() in STOP_WORDS:
+    numeric = sum(c.isdigit() for c in text) * 2 >= len(text)
+    if (numeric and not _SERIAL.fullmatch(text)) or parts[0].lower() in STOP_WORDS:
         return None
     last = span[-1]
     if not named:
@@ -204,6 +252,8 @@ def _normal_name(span: Span, *, named: bool) -> str | None:
         plain = parts[0].islower() and (last.pos_ in _NO_NAMES or last.lemma_ != last.text)
         if plain or parts[0].lower() in STOP_WORDS | _VAGUE:
             return None
+    if len(parts) == 1 and parts[0].lower() in _GENERIC and (named or parts[0][:1].isupper()):
+        return None
     return " ".join(parts)
 
 
@@ -230,8 +280,11 @@ def _join_short_names(found: dict[str, _Found]) -> None:
 def _choose(found: dict[str, _Found], asked: Sequence[str]) -> list[tuple[str, str]]:
     """Return (key, type) of the entities worth keeping, the weightiest first."""
     ranked: list[tuple[float, int, str, str, bool]] = []
+    names = sum(any(_TYPES[label][0] in asked for label in thing.labels) for thing in found.values())
     for order, (key, thing) in enumerate(found.items()):
         label = max(thing.labels, key=lambda name: (name != "TRADE", thing.labels[name], name), default="")
+        if label == "ORG" and " " not in key and 2 * thing.placed > thing.count:
+            label = "GPE"  # "in Osterby", "from Osterby": the small model takes towns it never saw for firms
         kind = next((name for name in _TYPES[label] if name in asked), None) if label else "concept"
         if label and kind is None:
             if _TYPES[label][-1] != "concept":
@@ -239,6 +292,8 @@ def _choose(found: dict[str, _Found], asked: Sequence[str]) -> list[tuple[str, s
             kind = "concept"
         assert kind is not None
         several_words = " " in key
+        if kind == "concept" and names >= _NAMES_ENOUGH and not several_words and label != "TRADE":
+            continue
         recurs = thing.count > (1 if several_words or thing.proper or label else 2)
         once = kind == "concept" and not recurs and not thing.in_heading and not thing.proper
         if once and not several_words:
@@ -249,10 +304,13 @@ def _choose(found: dict[str, _Found], asked: Sequence[str]) -> list[tuple[str, s
         weight += 0.5 * several_words - 1.0 * once
         ranked.append((-weight, order, key, kind, once))
     chosen: list[tuple[str, str]] = []
-    seen_once = 0
+    seen_once = terms_chosen = 0
+    most_terms = _MAX_TERMS if names >= _NAMES_ENOUGH else MAX_ENTITIES
     for _, _, key, kind, once in sorted(ranked):
         seen_once += once
-        if len(chosen) < MAX_ENTITIES and not (once and seen_once > _MAX_SEEN_ONCE):
+        terms_chosen += kind == "concept"
+        too_many = (once and seen_once > _MAX_SEEN_ONCE) or (kind == "concept" and terms_chosen > most_terms)
+        if len(chosen) < MAX_ENTITIES and not too_many:
             chosen.append((key, kind))
     return chosen
 
@@ -273,7 +331,8 @@ def _description(thing: _Found, parts: Sequence[Sentence], docs: Sequence[Doc], 
         ranked.append((-weight, sentence))
     ranked.sort()
     best = sorted(sentence for _, sentence in ranked[:2])
-    if len(best) == 2 and sum(len(shown[number]) for number in best) <= _MAX_SENTENCE:
+    whole = all(shown[number][-1:] in '.!?"”' for number in best)  # two lines without a full stop would run together
+    if len(best) == 2 and whole and sum(len(shown[number]) for number in best) <= _MAX_SENTENCE:
         return " ".join(dict.fromkeys(shown[number] for number in best))
     return shown[ranked[0][1]]
 

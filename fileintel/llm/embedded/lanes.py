@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import itertools
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -20,27 +21,32 @@ if TYPE_CHECKING:
     from fileintel.llm.embedded.stages import Models
 
 URGENT, LATER = 0, 1  # a waiting person goes before index work
-_PR_SET_PDEATHSIG = 1
+_SHARED = "fileintel.llm.embedded.shared"  # what every lane needs and none changes
 _ATTEMPTS = 2  # a job whose process was killed runs once more; a job that kills twice is given up
 _models: Models | None = None  # of this process, when it is a lane's
 
 
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when the process `parent`, which started it, ends; nothing off Linux."""
-    if sys.platform != "linux":
-        return
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
-    if os.getppid() != parent:  # it ended before we asked
+def _end_with_server() -> None:
+    """End this process as soon as the server is gone, however it went.
+
+    A lane is a child of the fork server, so the kernel's own signal on a parent's death would not tell.
+    """
+    server = multiprocessing.parent_process()
+    assert server is not None
+
+    def watch() -> None:
+        multiprocessing.connection.wait([server.sentinel])
         os.kill(os.getpid(), signal.SIGKILL)
 
+    threading.Thread(target=watch, name="watch the server", daemon=True).start()
 
-def _start_lane(parent: int, threads: int) -> None:
+
+def _start_lane(threads: int) -> None:
     global _models
-    die_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the parent's to handle
+    _end_with_server()
     from fileintel.llm.embedded.stages import Models  # here, so that the HTTP process never loads spaCy
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the parent's to handle
     _models = Models(threads)
 
 
@@ -101,10 +107,12 @@ class Lanes:
         return await job
 
     def _new_pool(self) -> ProcessPoolExecutor:
-        # "spawn", since a forked onnxruntime or a forked event loop is not safe to use.
-        context = multiprocessing.get_context("spawn")
+        # The fork server loads once what all lanes share and has no thread that a fork could catch in the middle;
+        # the HTTP process has an event loop's, so it is never forked itself.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([_SHARED])
         initialise: Callable[..., None] = _start_lane
-        return ProcessPoolExecutor(1, context, initializer=initialise, initargs=(os.getpid(), self._threads))
+        return ProcessPoolExecutor(1, context, initializer=initialise, initargs=(self._threads,))
 
     async def _serve(self, number: int) -> None:
         loop = asyncio.get_running_loop()

@@ -81,6 +81,8 @@ def terms(text: str) -> list[str]:
         parts = [part for part in re.split(r"[-/_.:@+~]+|(?<=[a-z])(?=\d+$)", lower) if part]
         if len(parts) > 1:
             found.extend(stem(part) for part in parts if part not in STOP_WORDS and (len(part) > 1 or part.isdigit()))
+            if len(parts) == 2 and "-" in lower and all(part.isalpha() for part in parts):
+                found.append(stem("".join(parts)))  # some write "front-end", others "frontend"
     return found
 
 
@@ -157,6 +159,12 @@ def shorten(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     return text[: limit - 1].rsplit(None, 1)[0].rstrip(",;:") + "…"
+
+
+@lru_cache(maxsize=1)
+def reader() -> Reader:
+    """Return this process's reader."""
+    return Reader()
 
 
 class Reader:

@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -46,13 +47,26 @@ def _packaged_file(package: str, name: str, sha256: str) -> Path:
     return path
 
 
+@lru_cache(maxsize=1)
+def vocabulary() -> Tokenizer:
+    """Return this process's tokenizer of the embedding model; raises ConfigurationError."""
+    tokenizer = Tokenizer.from_file(str(_packaged_file(*_VOCABULARY)))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+@lru_cache(maxsize=1)
+def model_file() -> Path:
+    """Return where the embedding model's checked weights are; raises ConfigurationError."""
+    return _packaged_file(*_MODEL)
+
+
 class MiniLM:
     """Embeds texts into unit vectors of 384 numbers, each a function of its text alone."""
 
     def __init__(self, threads: int = 1) -> None:
-        self._tokenizer = Tokenizer.from_file(str(_packaged_file(*_VOCABULARY)))
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
+        self._tokenizer = vocabulary()
         self._cls = self._number("[CLS]")
         self._first_word = self._number("the")  # before it stand signs and single characters
         self._sep = self._number("[SEP]")
@@ -62,9 +76,7 @@ class MiniLM:
         # A waiting thread of onnxruntime spins by default, which on a small machine is time taken from Postgres.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.enable_cpu_mem_arena = False  # the arena keeps the largest request's memory for ever
-        self._session = onnxruntime.InferenceSession(
-            str(_packaged_file(*_MODEL)), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = onnxruntime.InferenceSession(str(model_file()), options, providers=["CPUExecutionProvider"])
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Return one unit vector per text, shape (texts, 384); a text beyond 256 pieces is the mean of its windows.

@@ -12,24 +12,22 @@ import numpy as np
 from pydantic import BaseModel
 
 from fileintel.llm.embedded import REFUSAL
-from fileintel.llm.embedded.answer import quote_of
-from fileintel.llm.embedded.evidence import Candidate, Evidence, Source, gather, text_fit
+from fileintel.llm.embedded.evidence import Candidate, Source, text_fit
 from fileintel.llm.embedded.language import Reader, Sentence, sentences, shorten, stem, terms, tidy, word_set
 from fileintel.llm.embedded.minilm import MiniLM, Vectors
 from fileintel.llm.embedded.question import Question, Term, understand
 
 MAX_QUOTES = 6
-_MAX_ADDED = 40  # sentences looked at beside those found by the question's words
+_MAX_SENTENCES = 240  # of all sources together
 _MAX_CHARACTERS = 600  # of a sentence that is embedded
 _SAME_MEANING = 0.86  # cosine from which two sentences say the same
 _NEW_TERMS = 3  # what a further sentence must add
 _NEAR_HEADING = 0.3  # cosine from which a heading says something about a question
-_CLOSE = 0.55  # share of the next best sentence's worth that a further one must have
-_MIN_WORTH = 0.55
-# Below any of these the sources do not bear on the question.
-_MIN_MEANING = 0.25
-_MIN_CLAIM = 0.3
-_MIN_BOTH = 0.75
+_CLOSE = 0.45  # share of the next best sentence's worth that a further one must have
+_MIN_FURTHER = 0.85
+# Below either of these no sentence bears on the question.
+_MIN_MEANING = 0.28
+_MIN_BEST = 0.45
 # A question made of such words alone asks for an overview: everything bears on it.
 _OVERVIEW = frozenset(
     stem(word)
@@ -41,10 +39,17 @@ _OVERVIEW = frozenset(
     )
 )
 _TABLE_ROW = re.compile(r"^[\w ]{1,30}: [^;]{0,200}; [\w ]{1,30}: ")
+_POINTS_BACK = re.compile(
+    r"^(?:it|its|this|that|these|those|they|their|he|she|his|her|such|however|but|also|moreover|therefore|thus)\b",
+    re.IGNORECASE,
+)
+_MAX_QUOTE = 400  # characters up to which a sentence is given what a colon at its end announces
 _REFERENCE = re.compile(r"\s*\[Data:[^\]]*\]")
 
 
-DEBUG = True
+_Texts = Sequence[Sequence[Sentence]]  # the sentences of each source
+
+
 class Point(BaseModel):
     """A point of the map stage: what a report says towards the question, and how much it matters (0-100)."""
 
@@ -79,19 +84,24 @@ def global_reduce(
         return _points_alone(points)
     (doc,) = reader.read([question], syntax=False)
     asked = understand(question, doc, minilm.rarity)
+    texts = [sentences(source.text) for source in sources]
+    able = [
+        Candidate(sources[order], order, place, sentence)
+        for order, found in enumerate(texts)
+        for place, sentence in enumerate(found)
+        if not sentence.is_heading and spoken(sentence.text)
+    ][:_MAX_SENTENCES]
     if focus(question):
-        evidence = gather(asked, sources, reader, minilm)
-        absent = _refusal(asked, evidence)
+        absent = _absent(asked, sources)
         if absent:
-            return f"{REFUSAL}: {absent}."
-        chosen = _focused(asked, evidence, matters, minilm)
+            return f"{REFUSAL}: they do not mention {absent}."
+        chosen = _focused(asked, able, texts, matters, minilm)
     else:
-        per_source = tuple(tuple(sentences(source.text)) for source in sources)
-        evidence = Evidence((), per_source, frozenset(), "", {})
-        chosen = _overview(asked, sources, per_source, matters)
+        chosen = _overview(asked, able, matters, minilm)
     if not chosen:
         return f"{REFUSAL}: no passage bears on it."
-    return " ".join(f"{quote_of(evidence, c)} {_marks(c, sources, evidence)}" for c in chosen)
+    quotes = [(candidate, _quote(candidate, texts)) for candidate in chosen]
+    return " ".join(f"{quote} {_marks(candidate, quote, sources)}" for candidate, quote in quotes)
 
 
 def _points_alone(points: Sequence[Point]) -> str:
@@ -118,20 +128,11 @@ def _importance(points: Sequence[Point]) -> dict[str, float]:
     return found
 
 
-def _refusal(asked: Question, evidence: Evidence) -> str:
-    """Return why the sources cannot answer, or nothing.
-
-    Milder than for a question of fact: an answer about a whole collection need not stand in one sentence.
-    """
-    for key in asked.required:
-        if key not in evidence.vocabulary:
-            return f"they do not mention {next((t.word for t in asked.terms if t.stem == key), key)}"
-    if not any(
-        c.meaning >= _MIN_MEANING and c.claim >= _MIN_CLAIM and c.claim + c.meaning >= _MIN_BOTH
-        for c in evidence.candidates
-    ):
-        return "no passage bears on it"
-    return ""
+def _absent(asked: Question, sources: Sequence[Source]) -> str:
+    """Return a name or number of the question that no source has, or nothing."""
+    known = {key for source in sources for key in terms(f"{source.document} {source.heading or ''} {source.text}")}
+    missing = next((key for key in asked.required if key not in known), None)
+    return next((term.word for term in asked.terms if term.stem == missing), missing or "")
 
 
 @dataclass(slots=True)
@@ -142,107 +143,87 @@ class _Rated:
     worth: float = 0.0
 
 
-def _focused(asked: Question, evidence: Evidence, matters: Mapping[str, float], minilm: MiniLM) -> list[Candidate]:
+def _focused(
+    asked: Question,
+    able: Sequence[Candidate],
+    texts: _Texts,
+    matters: Mapping[str, float],
+    minilm: MiniLM,
+) -> list[Candidate]:
     """Return the sentence that answers best, and those that bear on the question and on what that one speaks of.
 
     A list in one sentence ("four failings: ...") is gone into by sentences that no longer share the question's words:
     the best sentence is put beside the question, as in relevance feedback.
     """
-    pool, under = _pool(asked, evidence, minilm)
-    if not pool:
+    if not able:
         return []
-    bags = [frozenset(terms(sentence.text)) for found in evidence.per_source for sentence in found]
-    rare = _rarity(bags)
-    vectors = np.array([candidate.vector for candidate in pool])
+    telling = _telling(asked, texts)
+    whole, part = minilm.embed([asked.text, " ".join(term.word for term in telling)])
+    vectors = minilm.embed([shorten(candidate.sentence.text, _MAX_CHARACTERS) for candidate in able])
+    for candidate, vector in zip(able, vectors, strict=True):
+        candidate.vector = vector
+        candidate.meaning = float(vector @ whole)
     # What all these sentences have in common (the collection's subject) tells none from the other.
     common = vectors.mean(axis=0)
-    telling = _telling(asked, evidence)
-    whole = minilm.embed([asked.text, " ".join(term.word for term in telling)])
-    question, phrase = _apart(whole, common)
-    wanted = frozenset(term.stem for term in telling)
+    question, phrase = _apart(np.stack((whole, part)), common)
     rated = [
         _Rated(candidate, frozenset(terms(candidate.sentence.text)), row)
-        for candidate, row in zip(pool, _apart(vectors, common), strict=True)
+        for candidate, row in zip(able, _apart(vectors, common), strict=True)
     ]
-    for entry, heading in zip(rated, under, strict=True):
+    rare = _rarity([entry.bag for entry in rated])
+    wanted = frozenset(term.stem for term in telling)
+    headings = _headings(whole, able, texts, minilm)
+    for entry, heading in zip(rated, headings, strict=True):
         said = matters.get(_plain(entry.candidate.sentence.text), 0.0)
         near = 0.4 * float(question @ entry.vector) + 0.8 * float(phrase @ entry.vector)
         words = _covered(wanted, entry.bag, rare) + 0.3 * _covered(asked.stems, entry.bag, rare)
         entry.worth = near + words + 0.6 * heading + 0.2 * said
-    rated.sort(key=lambda r: (-r.worth, r.candidate.order, r.candidate.place))
+    rated.sort(key=_order)
+    near_enough = [entry for entry in rated if entry.candidate.meaning >= _MIN_MEANING]
+    if not near_enough or near_enough[0].worth < _MIN_BEST:
+        return []
     # Of those nearly as good as the best, the one that says most beyond the question.
-    able = [entry for entry in rated if float(whole[0] @ entry.candidate.vector) >= _MIN_MEANING] or rated
-    near_best = [entry for entry in able if entry.worth >= 0.9 * able[0].worth]
-    best = max(near_best, key=lambda entry: (min(12, len(entry.bag - asked.stems)), entry.worth))
+    close = [entry for entry in near_enough if entry.worth >= 0.9 * near_enough[0].worth]
+    best = max(close, key=lambda entry: (min(12, len(entry.bag - asked.stems)), entry.worth))
     for entry in rated:
-        follows = float(best.vector @ entry.vector) + _covered(best.bag - asked.stems, entry.bag, rare)
-        entry.worth += 0.7 * follows
-    rated.sort(key=lambda r: (-r.worth, r.candidate.order, r.candidate.place))
-    chosen = [best]
+        entry.worth += 0.6 * (float(best.vector @ entry.vector) + _covered(best.bag - asked.stems, entry.bag, rare))
+    rated.sort(key=_order)
     rest = [entry for entry in rated if entry is not best]
+    chosen = [best]
     for further in rest:
-        if len(chosen) == MAX_QUOTES or further.worth < max(_MIN_WORTH, _CLOSE * rest[0].worth):
+        if len(chosen) == MAX_QUOTES or further.worth < max(_MIN_FURTHER, _CLOSE * rest[0].worth):
             break
-        if all(_adds(further, other) for other in chosen):
+        if further.candidate.meaning >= _MIN_MEANING and all(_adds(further, other) for other in chosen):
             chosen.append(further)
-    if DEBUG:
-        for e in rated[:12]: print(f"    # {e.worth:.2f} {e.candidate.sentence.text[:110]}")
     return [entry.candidate for entry in chosen]
 
 
-def _telling(asked: Question, evidence: Evidence) -> list[Term]:
+def _order(entry: _Rated) -> tuple[float, int, int]:
+    return -entry.worth, entry.candidate.order, entry.candidate.place
+
+
+def _telling(asked: Question, texts: _Texts) -> list[Term]:
     """Return the question's terms that few sources have: what it asks beyond what the collection is all about."""
-    having = {
-        term.stem: sum(any(term.stem in terms(s.text) for s in found) for found in evidence.per_source)
-        for term in asked.terms
-    }
-    few = [term for term in asked.terms if 3 * having[term.stem] < len(evidence.per_source)]
+    bags = [frozenset(key for sentence in found for key in terms(sentence.text)) for found in texts]
+    few = [term for term in asked.terms if 3 * sum(term.stem in bag for bag in bags) < len(bags)]
     return few or list(asked.terms)
 
 
-def _pool(asked: Question, evidence: Evidence, minilm: MiniLM) -> tuple[list[Candidate], list[float]]:
-    """Return the sentences to choose from, and for each how near the heading above it is to the question.
-
-    They are those found by wording, those under a heading that speaks of what is asked, and those that share most
-    with the best of them.
-    """
-    sources = {candidate.order: candidate.source for candidate in evidence.candidates}
-    (question,) = minilm.embed([asked.text])
+def _headings(question: Vectors, able: Sequence[Candidate], texts: _Texts, minilm: MiniLM) -> list[float]:
+    """Return for each sentence how much nearer to the question the heading above it is than headings are on average."""
     above: dict[tuple[int, int], str] = {}
-    for order in sources:
-        heading = (sources[order].heading or "").rsplit(" > ", 1)[-1]
-        for place, sentence in enumerate(evidence.per_source[order]):
-            heading = sentence.text if sentence.is_heading else heading
-            above[order, place] = heading
-    headings = sorted(set(above.values()) - {""})
-    near: dict[str, float] = {}
-    if headings:
-        vectors = minilm.embed(headings)
-        common = vectors.mean(axis=0)
-        close = _apart(vectors, common) @ _apart(question[None, :], common)[0]
-        near = dict(zip(headings, close.tolist(), strict=True))
-    found = {(c.order, c.place): c for c in evidence.candidates if spoken(c.sentence.text)}
-    best = next(iter(found.values()), None)
-    seed = frozenset(terms(best.sentence.text)) - asked.stems if best else frozenset()
-    every = [
-        (order, place, sentence)
-        for order in sources
-        for place, sentence in enumerate(evidence.per_source[order])
-        if (order, place) not in found and not sentence.is_heading and spoken(sentence.text)
-    ]
-    bags = [frozenset(terms(sentence.text)) for *_, sentence in every]
-    rare = _rarity(bags)
-    more: list[tuple[float, int, int, Sentence]] = []
-    for (order, place, sentence), bag in zip(every, bags, strict=True):
-        promise = _covered(seed, bag, rare) + max(0.0, near.get(above[order, place], 0.0) - _NEAR_HEADING)
-        if promise > 0.05:
-            more.append((-promise, order, place, sentence))
-    added = [Candidate(sources[order], order, place, s) for _, order, place, s in sorted(more)[:_MAX_ADDED]]
-    texts = [shorten(candidate.sentence.text, _MAX_CHARACTERS) for candidate in added]
-    for candidate, vector in zip(added, minilm.embed(texts), strict=True):
-        candidate.vector = vector
-    pool = [*found.values(), *added]
-    return pool, [max(0.0, near.get(above[c.order, c.place], 0.0) - _NEAR_HEADING) for c in pool]
+    for candidate in able:
+        found = texts[candidate.order]
+        over = next((s.text for s in reversed(found[: candidate.place]) if s.is_heading), None)
+        above[candidate.order, candidate.place] = over or (candidate.source.heading or "").rsplit(" > ", 1)[-1]
+    named = sorted(set(above.values()) - {""})
+    if not named:
+        return [0.0] * len(able)
+    vectors = minilm.embed(named)
+    common = vectors.mean(axis=0)
+    close = _apart(vectors, common) @ _apart(question[None, :], common)[0]
+    near = dict(zip(named, close.tolist(), strict=True))
+    return [max(0.0, near.get(above[c.order, c.place], 0.0) - _NEAR_HEADING) for c in able]
 
 
 def _apart(vectors: Vectors, common: Vectors) -> Vectors:
@@ -271,51 +252,50 @@ def _adds(further: _Rated, chosen: _Rated) -> bool:
 
 
 def _overview(
-    asked: Question,
-    sources: Sequence[Source],
-    per_source: Sequence[Sequence[Sentence]],
-    matters: Mapping[str, float],
+    asked: Question, able: Sequence[Candidate], matters: Mapping[str, float], minilm: MiniLM
 ) -> list[Candidate]:
-    """Return sentences made of what most documents speak of, each of something new (the method known as SumBasic)."""
-    able = [
-        (Candidate(sources[order], order, place, sentence), frozenset(terms(sentence.text)))
-        for order, found in enumerate(per_source)
-        for place, sentence in enumerate(found)
-        if not sentence.is_heading and spoken(sentence.text) and 8 <= len(sentence.text.split()) <= 45
-    ]
-    held: dict[str, set[str]] = {}
-    for candidate, bag in able:
-        for key in bag:
-            held.setdefault(key, set()).add(candidate.source.document or str(candidate.source.number))
-    documents = max(1, len({source.document or str(source.number) for source in sources}))
-    common = {key: len(where) / documents for key, where in held.items()}
-    chosen: list[Candidate] = []
+    """Return sentences near the middle of what all documents say, each away from those before it."""
+    if not able:
+        return []
+    left = [c for c in able if 8 <= len(c.sentence.text.split()) <= 45] or list(able)
+    vectors = minilm.embed([shorten(c.sentence.text, _MAX_CHARACTERS) for c in left])
+    documents = sorted({c.source.document for c in left})
+    rows = [[n for n, c in enumerate(left) if c.source.document == document] for document in documents]
+    # Every document counts the same, however long it is.
+    middle = np.mean([vectors[of].mean(axis=0) for of in rows], axis=0)
+    worth = vectors @ (middle / max(float(np.linalg.norm(middle)), 1e-6))
+    for number, candidate in enumerate(left):
+        worth[number] += 0.15 * matters.get(_plain(candidate.sentence.text), 0.0)
+        if asked.kind == "person":
+            worth[number] += 0.3 * text_fit(asked, candidate.sentence.text)
+    said = np.zeros(len(left), dtype=np.float32)
     quoted: Counter[str] = Counter()
-    while able and len(chosen) < MAX_QUOTES:
-
-        def worth(entry: tuple[Candidate, frozenset[str]]) -> tuple[float, int, int]:
-            candidate, bag = entry
-            shared = sum(common[key] for key in sorted(bag)) / max(6, len(bag))
-            shared *= 1 + matters.get(_plain(candidate.sentence.text), 0.0)
-            if asked.kind == "person":
-                shared *= 0.3 + text_fit(asked, candidate.sentence.text)
-            return shared * 0.6 ** quoted[candidate.source.document], -candidate.order, -candidate.place
-
-        best, bag = max(able, key=worth)
-        chosen.append(best)
-        quoted[best.source.document] += 1
-        for key in bag:
-            common[key] **= 2  # it has been said
-        able = [entry for entry in able if len(entry[1] - bag) >= _NEW_TERMS]
+    chosen: list[Candidate] = []
+    while len(chosen) < min(MAX_QUOTES, len(left)):
+        again = np.array([0.1 * quoted[c.source.document] for c in left], dtype=np.float32)
+        number = int(np.argmax(worth - 0.7 * said - again))
+        if said[number] > _SAME_MEANING:
+            break
+        chosen.append(left[number])
+        quoted[left[number].source.document] += 1
+        said = np.maximum(said, vectors @ vectors[number])
     return chosen
 
 
-def _marks(candidate: Candidate, sources: Sequence[Source], evidence: Evidence) -> str:
-    """Return the marks of (at most two) sources that hold the very sentence, its own first."""
-    wanted = _plain(candidate.sentence.text)
-    others = [
-        source.number
-        for order, source in enumerate(sources)
-        if order != candidate.order and any(_plain(s.text) == wanted for s in evidence.per_source[order])
-    ]
+def _quote(candidate: Candidate, texts: _Texts) -> str:
+    """Return the sentence, with the one before it where it points back, and with what its colon announces."""
+    found, place = texts[candidate.order], candidate.place
+    text = found[place].text
+    if _POINTS_BACK.match(text) and place > 0 and found[place - 1].block == found[place].block:
+        text = f"{found[place - 1].text} {text}"
+    while text.endswith(":") and place + 1 < len(found) and len(text) + len(found[place + 1].text) < _MAX_QUOTE:
+        place += 1
+        text = f"{text} {found[place].text}"
+    return tidy(text)
+
+
+def _marks(candidate: Candidate, quote: str, sources: Sequence[Source]) -> str:
+    """Return the marks of (at most two) sources that hold all of what is quoted, its own first."""
+    wanted = _plain(quote)
+    others = [s.number for order, s in enumerate(sources) if order != candidate.order and wanted in _plain(s.text)]
     return "".join(f"[{number}]" for number in [candidate.source.number, *others[:1]])

@@ -18,6 +18,7 @@ AnswerKind = Literal[
     "rate",
     "place",
     "path",
+    "address",
     "command",
     "reason",
     "manner",
@@ -31,10 +32,15 @@ _QUANTITIES = (
     "capacity|depth|width|distance|temperature|duration|limit|minimum|maximum|rate|score|phone number|version"
 )
 _KINDS: tuple[tuple[AnswerKind, str], ...] = (
+    (
+        "address",
+        r"\b(?:what|which)(?: is| are)?(?: the)?(?: [\w-]+){0,2} (?:address|e-?mail|mailing list|list|contact)\b|"
+        r"\bwhom? (?:should|can|must|do|to)\b.{0,20}\b(?:contact|ask|write|mail|report|inform|tell)\b",
+    ),
     ("person", r"\b(?:who|whom|whose|which (?:person|people|man|woman|author))\b"),
     (
         "date",
-        r"\bwhen(?! (?:should|can|must|may|to|do|does)\b)|\bhow (?:long ago|recently)\b|"
+        r"^(?:(?:since|until|by|from) )?when(?! (?:should|can|must|may|to|do|does)\b)|\bhow (?:long ago|recently)\b|"
         r"\b(?:what|which) (?:year|date|day|month|century|decade|time)\b",
     ),
     ("rate", r"\bhow (?:often|frequently)\b"),
@@ -66,12 +72,17 @@ _EMPTY_WORDS = frozenset(
 )
 
 
+VERB_CLAIM = 0.45
+
+
 @dataclass(frozen=True, slots=True)
 class Term:
     """A content word of the question.
 
     `weight` (0-1) is its part in finding the sentence: rare words find best. `claim` (0-1) is its part in deciding
-    whether the sentence answers: "price" is a common word, and a sentence without a price does not answer.
+    whether the sentence answers: "price" is a common word, and a sentence without a price does not answer. A verb
+    claims less, unless a person or a date is asked for: texts say "reach" or "display" in other words far more often
+    than they do a thing, but who invented something is not who sold it.
     """
 
     stem: str
@@ -84,12 +95,14 @@ class Term:
 class Question:
     """A question as the answer stage works on it.
 
-    `required` are names and numbers that the sources must have; `numbered` are names with a number ("Annex 4"): they
-    must have the two together.
+    `asked` is the stem of the kind of thing that is asked for ("which text editor": editor), or "". `required` are
+    names and numbers that the sources must have; `numbered` are names with a number ("Annex 4"): they must have the
+    two together.
     """
 
     text: str
     kind: AnswerKind
+    asked: str
     terms: tuple[Term, ...]
     required: tuple[str, ...]
     numbered: tuple[tuple[str, str], ...]
@@ -115,6 +128,8 @@ def understand(text: str, doc: Doc, rarity: Callable[[str], float]) -> Question:
     """Read a question; `doc` is spaCy's reading of it, `rarity` says how rare a word is (0-1)."""
     lower = " ".join(text.lower().split())
     kind: AnswerKind = next((name for name, pattern in _KINDS if re.search(pattern, lower)), "thing")
+    deed = kind in ("person", "date")
+    verbs = {token.text.lower() for token in doc if token.tag_.startswith("VB") and not deed}
     found: dict[str, Term] = {}
     for word in words(text):
         if word.lower() in STOP_WORDS or (len(word) == 1 and not word.isdigit()):
@@ -122,9 +137,23 @@ def understand(text: str, doc: Doc, rarity: Callable[[str], float]) -> Question:
         key = stem(word)
         rare = rarity(word)
         empty = 0.3 if key in _EMPTY_WORDS else 1.0
-        found.setdefault(key, Term(key, word, max(0.05, empty * rare**2), empty * (0.5 + 0.5 * rare)))
+        claim = empty * (0.5 + 0.5 * rare) * (VERB_CLAIM if word.lower() in verbs else 1.0)
+        found.setdefault(key, Term(key, word, max(0.05, empty * rare**2), claim))
     numbered = tuple(re.findall(r"\b([A-Z]\w*)[ -](\d+(?:\.\d+)*)\b", text))
-    return Question(text.strip(), kind, tuple(found.values()), _required(text, doc), numbered)
+    return Question(text.strip(), kind, _asked(doc), tuple(found.values()), _required(text, doc), numbered)
+
+
+def _asked(doc: Doc) -> str:
+    """Return the stem of the noun that "what" or "which" asks for, as the tagger sees it."""
+    tokens = list(doc)
+    at = next((n for n, token in enumerate(tokens) if token.lower_ in ("what", "which")), len(tokens))
+    noun = ""
+    for token in tokens[at + 1 :]:
+        if not token.tag_.startswith(("NN", "JJ", "VBG", "VBN", "HYPH")):
+            break
+        if token.tag_.startswith("NN"):
+            noun = token.text
+    return stem(noun) if noun else ""
 
 
 def _required(text: str, doc: Doc) -> tuple[str, ...]:

@@ -49,7 +49,9 @@ def community_report(
     said = [sentence.text for entity in central for sentence in sentences(entity.description)]
     said += [sentence.text for relationship in strongest for sentence in sentences(relationship.description)]
     candidates = distinct(said[:_MAX_SENTENCES])
-    leading = spoken[:3]
+    named = [name for entity, name in zip(central, spoken, strict=True) if entity.type.lower() != "concept"]
+    # A community is known by its names; terms only stand in where it has none.
+    leading = (named or spoken)[:3]
     limit = max(40, max_words)
     summary = best_sentences(candidates, max_words=min(limit // 3, 110), about=leading, most=4)
     findings = _findings(central, strongest, spoken, limit, set())

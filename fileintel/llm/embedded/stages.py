@@ -11,7 +11,7 @@ from fileintel.errors import InputError
 from fileintel.llm.embedded.answer import answer
 from fileintel.llm.embedded.evidence import Source
 from fileintel.llm.embedded.extract import extract_graph
-from fileintel.llm.embedded.language import Reader
+from fileintel.llm.embedded.language import reader
 from fileintel.llm.embedded.minilm import MiniLM
 from fileintel.llm.embedded.overall import Point, global_reduce
 from fileintel.llm.embedded.report import ReportEntity, ReportRelationship, community_report
@@ -100,9 +100,7 @@ class Models:
 
     def __init__(self, threads: int = 1) -> None:
         self._minilm = MiniLM(threads)
-        self._reader = Reader()
-        self._reader.read(["Warm up the parser."])
-        self._minilm.embed(["Warm up the session."])
+        self._reader = reader()
 
     def embed(self, texts: Sequence[str]) -> bytes:
         """Return the texts' vectors as little-endian 32-bit floats, row by row, shape (texts, 384)."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import networkx
-
 from fileintel.llm.embedded.language import sentences, shorten, terms, tidy
 
 _MAX_RANKED = 160  # sentences; ranking is quadratic in them
@@ -45,6 +43,8 @@ def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
 
 def text_rank(texts: Sequence[str]) -> list[float]:
     """Return each sentence's TextRank: PageRank over how many terms two sentences share for their length."""
+    import networkx  # here, since it takes half a second that a server which only answers questions need not spend
+
     bags = [frozenset(terms(text)) for text in texts]
     graph = networkx.Graph()
     graph.add_nodes_from(range(len(texts)))

@@ -15,7 +15,7 @@ from fileintel.llm.embedded.overall import focus, spoken
 _POINTS_PER_REPORT = 3
 _MAX_POINTS = 6  # of all reports together, for an overview
 _SENTENCES_PER_REPORT = 16
-_MAX_EMBEDDED = 200  # sentences of all reports together, those that share most with the question
+_MAX_EMBEDDED = 60  # sentences of all reports together, those that share most with the question
 _NEAR = 0.34  # cosine from which a report's sentence bears on a question
 _ABOUT_REPORT = re.compile(r"(?i)(?:rat(?:ing|ed)\b|this community (?:is|revolves|centers|centres)\b)")
 _REFERENCE = re.compile(r"\s*\[Data:[^\]]*\]")

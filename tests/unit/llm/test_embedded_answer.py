@@ -5,6 +5,9 @@ import json
 import pytest
 
 from fileintel.llm.embedded import REFUSAL
+from fileintel.llm.embedded.language import Reader
+from fileintel.llm.embedded.minilm import MiniLM
+from fileintel.llm.embedded.question import understand
 from fileintel.llm.embedded.stages import Models
 
 SOURCES = [
@@ -73,7 +76,7 @@ def test_what_the_documents_do_not_say_is_refused(models: Models, question: str)
 
 def test_marks_in_a_source_do_not_pass_for_ours(models: Models) -> None:
     answer = ask(models, "What do boats over ten metres pay?")
-    assert "pay double (4). [3]" in answer
+    assert "pay double (4)." in answer and "(4) [3]" not in answer
 
 
 def test_no_source_no_answer(models: Models) -> None:
@@ -108,3 +111,67 @@ def test_a_question_takes_points_from_the_reports_that_bear_on_it(models: Models
     empty = models.complete("global_map", {"question": "Who grows tulips in Peru?", "reports": REPORTS})
     assert json.loads(empty) == {"points": []}
     assert models.complete("global_reduce", {"question": "?", "points": []}).startswith(REFUSAL)
+
+
+INQUIRY = [
+    {"number": 1, "document": "log.csv", "text": (
+        "date: 2021-11-12; vessel: Aske Trader; berth: Gannet Wharf; contents: paper; stored in: Warehouse Nine")},
+    {"number": 2, "document": "history.txt", "text": (
+        "A different fire had broken out in Warehouse Six in September. It was put out within an hour by the crew.")},
+    {"number": 3, "document": "report.pdf", "text": (
+        "Findings\n\nThree failings led to the fire at Warehouse Nine: a false declaration of the cargo, a worthless "
+        "certificate and a closed sprinkler valve. Any one of them, put right, would have been enough.")},
+    {"number": 4, "document": "briefing.txt", "text": (
+        "A fire destroyed Warehouse Nine on Gannet Wharf on the night of 14 November. What caused the fire?")},
+    {"number": 5, "document": "copy.pdf", "text": (
+        "Three failings led to the fire at Warehouse Nine: a false declaration of the cargo, a worthless certificate "
+        "and a closed sprinkler valve. This copy was made for the council.")},
+]  # fmt: skip
+
+
+def test_an_answer_on_the_whole_is_about_what_is_asked_and_marks_only_who_says_it(models: Models) -> None:
+    question = "Which failings led to the fire at Warehouse Nine?"
+    points = [
+        {"description": "A fire destroyed Warehouse Nine on Gannet Wharf on the night of 14 November.", "score": 60}
+    ]
+    answer = models.complete("global_reduce", {"question": question, "points": points, "sources": INQUIRY})
+    assert answer.startswith("Three failings led to the fire at Warehouse Nine: a false declaration")
+    assert "closed sprinkler valve. [3][5]" in answer
+    assert "[1]" not in answer and "Warehouse Six" not in answer
+    assert answer == models.complete("global_reduce", {"question": question, "points": points, "sources": INQUIRY})
+
+
+def test_an_overview_quotes_sentences_and_no_rows(models: Models) -> None:
+    inputs = {"question": "What are the main themes of these documents?", "points": [], "sources": INQUIRY}
+    answer = models.complete("global_reduce", inputs)
+    assert "vessel:" not in answer and "What caused" not in answer
+    assert answer.count("Three failings") == 1
+
+
+@pytest.mark.parametrize("question", ["Which volcanoes erupted on Mars?", "How do penguins breed?"])
+def test_what_no_document_speaks_of_is_refused_on_the_whole_too(models: Models, question: str) -> None:
+    answer = models.complete("global_reduce", {"question": question, "points": [], "sources": INQUIRY})
+    assert answer.startswith(REFUSAL) and "[" not in answer
+
+
+@pytest.mark.parametrize(
+    ("question", "kind", "asked"),
+    [
+        ("Whom should I write to about a lost berth?", "address", ""),
+        ("On which mailing list are the fees discussed?", "address", "list"),
+        ("Which text editor is there?", "thing", "editor"),
+        ("What happens when a boat sinks?", "thing", ""),
+        ("When was the pier rebuilt?", "date", ""),
+    ],
+)
+def test_what_a_question_asks_for(question: str, kind: str, asked: str) -> None:
+    (doc,) = Reader().read([question], syntax=False)
+    understood = understand(question, doc, MiniLM().rarity)
+    assert (understood.kind, understood.asked) == (kind, asked)
+
+
+def test_a_verb_said_in_other_words_is_no_reason_to_refuse(models: Models) -> None:
+    text = "The flood gauge showed a level of 7 metres. A bell warns the harbour."
+    sources = [{"number": 1, "text": text, "document": "gauge"}]
+    answer = models.complete("answer", {"question": "Which level did the flood gauge reach?", "sources": sources})
+    assert "7 metres" in answer and "[1]" in answer

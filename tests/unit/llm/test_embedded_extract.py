@@ -8,6 +8,7 @@ import pytest
 from fileintel.errors import InputError
 from fileintel.llm.embedded.language import sentences, terms
 from fileintel.llm.embedded.stages import Models
+from fileintel.model import STAGES_VERSION, ChatRequest, Message, Stage, content_hash
 
 TYPES = ["organization", "person", "geo", "event"]
 HARBOUR = """# The founding
@@ -77,6 +78,29 @@ def test_a_manual_gives_its_terms(models: Models) -> None:
 def test_types_that_were_not_asked_for_are_left_out(models: Models) -> None:
     entities, _ = records(models.complete("extract_graph", {"text": HARBOUR, "entity_types": ["person"]}))
     assert {kind for kind, _ in entities.values()} <= {"PERSON", "CONCEPT"}
+
+
+PORT = """The Alder Queen berthed at Gannet Wharf and landed container MRNU 480217 for Lindholm Freight Ltd. Viktor
+Lindholm had booked it in Osterby. The container stood in Warehouse Nine; the fire began in the container. From Osterby
+it had come by way of the fish quay. Judge Whitcombe led the inquiry into the fire. The inquiry heard Samuel Oakes of
+Keystone Marine Surveyors.
+
+Organisation: Tolland University; Remark: closed
+"""
+
+
+def test_names_say_what_they_name(models: Models) -> None:
+    entities, _ = records(models.complete("extract_graph", {"text": PORT, "entity_types": TYPES}))
+    kinds = {name: kind for name, (kind, _) in entities.items()}
+    assert kinds["Gannet Wharf"] == kinds["Warehouse Nine"] == kinds["Osterby"] == "GEO"
+    assert kinds["Lindholm Freight Ltd"] == kinds["Keystone Marine Surveyors"] == "ORGANIZATION"
+    assert kinds["MRNU 480217"] == "CONCEPT"
+    assert kinds["Viktor Lindholm"] == "PERSON"
+
+
+def test_common_nouns_stand_back_where_there_are_names(models: Models) -> None:
+    entities, _ = records(models.complete("extract_graph", {"text": PORT, "entity_types": TYPES}))
+    assert not {"fire", "container", "inquiry", "Inquiry", "Organisation", "Remark"} & set(entities)
 
 
 def test_a_unit_stays_within_its_bounds(models: Models) -> None:
@@ -151,6 +175,8 @@ def test_a_report_says_who_and_what(models: Models) -> None:
     assert "rebuilt the northern pier" in report["summary"]
     assert report["findings"] and all(set(finding) == {"summary", "explanation"} for finding in report["findings"])
     assert 0 <= report["rating"] <= 10
+    inputs["entities"][0]["type"] = "PERSON"  # type: ignore[index]
+    assert json.loads(models.complete("community_report", inputs))["title"] == "Olaf Brandt"
     assert json.loads(models.complete("community_report", {"entities": [], "relationships": []}))["rating"] == 0
 
 
@@ -169,3 +195,24 @@ def test_sentences() -> None:
     ]  # fmt: skip
     assert [s.is_heading for s in sentences("# Title\nText follows here.")] == [True, False]
     assert terms("It was founded, not found: /etc/apt/sources.list")[:2] == ["found", "find"]
+
+
+# What the index remembers of the extractive model's answers. Where this fails, its answers have changed: raise
+# STAGES_VERSION, so that nobody's index mixes remembered answers with new ones, and put the new digest here.
+REMEMBERED = (2, "05dabf29d7155702")
+
+
+def test_changed_answers_have_a_version_of_their_own(models: Models) -> None:
+    rows = [entity("OLAF BRANDT", "Olaf Brandt is the chief engineer.", 3), entity("VESSBY", "Vessby is a town.", 1)]
+    ties = [relationship("OLAF BRANDT", "VESSBY", "Olaf Brandt lives in Vessby.", 6)]
+    answers = [
+        *(models.complete("extract_graph", {"text": t, "entity_types": TYPES}) for t in (HARBOUR, MANUAL, PORT)),
+        models.complete(
+            "summarize_descriptions", {"name": "PIER", "descriptions": [HARBOUR, MANUAL], "max_length": 50}
+        ),
+        models.complete("community_report", {"entities": rows, "relationships": ties, "max_length": 300}),
+    ]
+    assert (STAGES_VERSION, content_hash(answers)[:16]) == REMEMBERED
+    stage = Stage("extract_graph", {"text": "A", "entity_types": []})
+    asked = ChatRequest("m", (Message("user", "A"),), stage=stage)
+    assert asked.key != ChatRequest("m", (Message("user", "A"),)).key

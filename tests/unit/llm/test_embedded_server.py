@@ -24,7 +24,7 @@ STAGE = {
     "name": "answer",
     "inputs": {
         "question": "Who rebuilt the northern pier?",
-        "sources": [{"number": 3, "text": "The northern pier was rebuilt by Olaf Brandt. It is made of steel."}],
+        "sources": [{"number": 3, "text": "The northern pier was rebuilt by Olaf Brandt."}],
     },
 }
 ANSWER = "The northern pier was rebuilt by Olaf Brandt. [3]"

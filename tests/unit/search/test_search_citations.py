@@ -76,6 +76,21 @@ def test_one_citation_per_source_in_order_of_use_with_the_best_quote():
     assert resolved.citations[0].quote == "It makes turbines and pumps."
 
 
+def test_each_statement_of_one_source_has_its_own_quote():
+    answer = "The firm built pumps for the port of Grimsby. [1] Weiss left the company a year later. [1]"
+    resolved = resolve(answer, (SOURCE, OTHER))
+    assert [(c.number, c.page, c.quote) for c in resolved.citations] == [
+        (1, 3, "The firm built pumps for\nthe port of Grimsby."),
+        (1, 4, "Weiss left the company a year later."),
+    ]
+
+
+def test_a_passage_in_the_source_s_words_is_quoted_whole_and_once():
+    passage = "Norvik AG is based in Bergen. It makes turbines and pumps."
+    citation = only(f"{passage} [2] It makes turbines and pumps. [2]")
+    assert citation.quote == passage
+
+
 def test_no_shared_word_still_quotes_the_source():
     assert only("Völlig anderes hier [1].").quote == "Halden Works was founded in 1987 by Dr. Anna Weiss."
 
