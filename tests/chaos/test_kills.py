@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -89,9 +90,12 @@ def up() -> Iterator[Up]:
         }
         for variable in ("DATABASE_URL", "REDIS_URL"):
             environment.pop(variable, None)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
         with (folder / "up.log").open("wb") as log:
             launcher = subprocess.Popen(
-                [sys.executable, "-m", "fileintel", "up"], env=environment, stdout=log, stderr=log
+                [sys.executable, "-m", "fileintel", "up", "--port", str(port)], env=environment, stdout=log, stderr=log
             )
         try:
             values = wait_for(lambda: _environment(folder, launcher), 120, "fileintel up")
