@@ -15,9 +15,13 @@ def api(
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port to listen on.", show_default="FILEINTEL_API_PORT")
     ] = None,
+    descriptor: Annotated[
+        int | None, typer.Option("--fd", min=3, hidden=True, help="A listening socket to take over instead.")
+    ] = None,
 ) -> None:
     """Run the API in this process, until it is told to stop."""
     import logging
+    import socket
 
     import uvicorn
 
@@ -28,7 +32,7 @@ def api(
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if level != "DEBUG":  # two lines from Alembic for each look at the migrations, which probes take all the time
         logging.getLogger("alembic").setLevel(logging.WARNING)
-    uvicorn.run(
+    config = uvicorn.Config(
         "fileintel.api.app:create_app",
         factory=True,
         host=host or settings.api_host,
@@ -39,3 +43,8 @@ def api(
         server_header=False,
         timeout_graceful_shutdown=5,
     )
+    server = uvicorn.Server(config)
+    server.run(sockets=None if descriptor is None else [socket.socket(fileno=descriptor)])
+    if not server.started:
+        # What went wrong is in the log already.
+        raise typer.Exit(1)

@@ -18,13 +18,17 @@ _TAIL_BYTES = 8_000
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run; `death_signal` reaches it when the launcher dies, `user` is (uid, gid) if not the launcher's."""
+    """What to run; `death_signal` reaches it when the launcher dies, `user` is (uid, gid) if not the launcher's.
+
+    `descriptors` are open files of the launcher that it is handed under the same numbers.
+    """
 
     argv: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     directory: Path | None = None
     death_signal: int = signal.SIGKILL
     user: tuple[int, int] | None = None
+    descriptors: tuple[int, ...] = ()
 
 
 class Child:
@@ -49,6 +53,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 process_group=0,
                 umask=0o077,
+                pass_fds=command.descriptors,
             )
         self.started = time.monotonic()
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import os
 import re
+import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,11 +22,13 @@ from fileintel.embedded.process import Command
 from fileintel.embedded.services import broker_service, postgres_service
 from fileintel.embedded.state import StateDir, write_private
 from fileintel.embedded.supervisor import Interrupted, Service, StopRequests, Supervisor
+from fileintel.errors import ConfigurationError
 from fileintel.settings import Settings, variable_of
 
 MIGRATE, MODEL_SERVER, API = "migrate", "model-server", "api"
 # Celery says so when it has connected to the broker and takes tasks.
 _WORKER_READY = re.compile(r"\S+@\S+ ready\.")
+_API_STARTED = "Application startup complete."
 _INTERRUPTED = 130
 
 # By module: it works without PATH, and in the environment that runs now.
@@ -89,12 +93,13 @@ def running(
     """
     state = StateDir(settings.state_dir)
     with state.lock() as lock:
-        api_port = _api_port(state, settings, port)
+        listening = _listen(state, settings, port)
+        api_port = listening.getsockname()[1]
         # The address to listen on may mean "all of them", which is none to connect to.
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.api_host, settings.api_host)
         url = f"http://{f'[{host}]' if ':' in host else host}:{api_port}"
         lock.note(url)
-        services, values = _services(state, settings, host, api_port, program)
+        services, values = _services(state, settings, host, listening, program)
         values["FILEINTEL_API_URL"] = url
         supervisor = Supervisor(state, services, say=say, stop_requests=requests)
         try:
@@ -107,14 +112,16 @@ def running(
         finally:
             state.remove_environment()
             supervisor.stop()
+            listening.close()
 
 
 def _services(
-    state: StateDir, settings: Settings, host: str, api_port: int, program: Sequence[str]
+    state: StateDir, settings: Settings, host: str, listening: socket.socket, program: Sequence[str]
 ) -> tuple[list[Service], Environment]:
     """The services to run, in the order of the house, and the variables that lead to the embedded ones."""
     services: list[Service] = []
     values: Environment = {}
+    api_port = listening.getsockname()[1]
     if not settings.database_url:
         database = Postgres(state, postgres.tuning(settings))
         services.append(postgres_service(database))
@@ -131,9 +138,11 @@ def _services(
     # PYTHONUNBUFFERED: what a process says last, before it dies, is what its log is read for.
     environment = {**_inherited(settings), **values, "FILEINTEL_API_PORT": str(api_port), "PYTHONUNBUFFERED": "1"}
 
-    def own(name: str, *words: str, more: Mapping[str, str] | None = None) -> Callable[[], Command]:
+    def own(
+        name: str, *words: str, more: Mapping[str, str] | None = None, descriptors: tuple[int, ...] = ()
+    ) -> Callable[[], Command]:
         argv = (*program, *(words or (name,)))
-        return lambda: Command(argv=argv, environment={**environment, **(more or {})})
+        return lambda: Command(argv=argv, environment={**environment, **(more or {})}, descriptors=descriptors)
 
     services.append(Service(MIGRATE, own(MIGRATE), after=tuple(s for s in servers if s == postgres.NAME), once=True))
     if model_port is not None:
@@ -147,18 +156,20 @@ def _services(
                 stage=1,
             )
         )
+    # That API and workers are ready is read in their logs, where uvicorn and Celery say so at the level INFO.
+    level = {"FILEINTEL_LOG_LEVEL": settings.log_level if settings.log_level in ("DEBUG", "INFO") else "INFO"}
     services.append(
         Service(
             API,
-            own(API, API, "--port", str(api_port)),
-            is_ready=lambda child: answers(host, api_port, "/health/ready") == 200,
+            # It is handed the listening socket: a port that was free a moment ago may be another program's by now, and
+            # who asks while it restarts waits instead of being refused.
+            own(API, API, "--fd", str(listening.fileno()), more=level, descriptors=(listening.fileno(),)),
+            is_ready=lambda child: _API_STARTED in child.output() and answers(host, api_port, "/health/ready") == 200,
             detail=lambda: f"port {api_port}",
             after=(MIGRATE, *servers),
             stage=1,
         )
     )
-    # That a worker is ready is read in its log, where Celery says so at the level INFO.
-    level = {"FILEINTEL_LOG_LEVEL": settings.log_level if settings.log_level in ("DEBUG", "INFO") else "INFO"}
     for worker in topology.load().workers:
         services.append(
             Service(
@@ -184,10 +195,21 @@ def _inherited(settings: Settings) -> Environment:
     return {**os.environ, **given, variable_of("state_dir"): str(settings.state_dir.absolute())}
 
 
-def _api_port(state: StateDir, settings: Settings, port: int | None) -> int:
-    """The port that was asked for or a ConflictError; when nobody asked, the default or a free one."""
+def _listen(state: StateDir, settings: Settings, port: int | None) -> socket.socket:
+    """Listen on the port that was asked for or raise ConflictError; when nobody asked, on the default or a free one."""
     asked = port is not None or "api_port" in settings.model_fields_set
-    return state.port(API, port or settings.api_port, host=settings.api_host, exactly=asked)
+    while True:
+        number = state.port(API, port or settings.api_port, host=settings.api_host, exactly=asked)
+        try:
+            return socket.create_server(
+                (settings.api_host, number),
+                family=socket.AF_INET6 if ":" in settings.api_host else socket.AF_INET,
+                backlog=2048,
+            )
+        except OSError as error:
+            # Somebody was faster; `state.port` sees that now, and refuses or finds another one.
+            if error.errno != errno.EADDRINUSE:
+                raise ConfigurationError(f"FILEINTEL_API_HOST {settings.api_host}: {error.strerror}") from error
 
 
 def _admin_key(

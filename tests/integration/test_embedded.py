@@ -47,7 +47,7 @@ with services(Path(sys.argv[1])) as env:
 # What stands in for `python -m fileintel`: it answers 200 to everything, as a worker says it is ready, and notes its
 # environment in the state folder.
 STAND_IN = """
-import http.server, json, os, sys, time
+import http.server, json, os, socket, sys, time
 from pathlib import Path
 name = "-".join(word for word in sys.argv[1:] if word.isalpha() or "-" in word and not word.startswith("--"))
 state = Path(os.environ["FILEINTEL_STATE_DIR"])
@@ -55,14 +55,20 @@ state = Path(os.environ["FILEINTEL_STATE_DIR"])
 if name == "migrate":
     import psycopg2
     psycopg2.connect(os.environ["DATABASE_URL"]).close()
-elif "--port" in sys.argv:
+elif "--port" in sys.argv or "--fd" in sys.argv:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             key = self.headers.get("Authorization", "")
             self.send_response(401 if "/api/" in self.path and key != "Bearer good" else 200)
             self.end_headers()
-    port = int(sys.argv[sys.argv.index("--port") + 1])
-    http.server.HTTPServer(("127.0.0.1", port), Handler).serve_forever()
+    number = int(sys.argv[-1])
+    if "--fd" in sys.argv:
+        server = http.server.HTTPServer(("", 0), Handler, bind_and_activate=False)
+        server.socket = socket.socket(fileno=number)
+        print("Application startup complete.", flush=True)
+    else:
+        server = http.server.HTTPServer(("127.0.0.1", number), Handler)
+    server.serve_forever()
 else:
     print("[INFO/MainProcess] main_prefork@here ready.", flush=True)
     time.sleep(300)

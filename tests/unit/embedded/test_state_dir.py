@@ -132,3 +132,14 @@ def test_private_file_replaces_whole(tmp_path: Path) -> None:
     assert path.read_text() == "new"
     assert mode(path) == 0o600
     assert os.listdir(tmp_path) == ["f"]
+
+
+def test_two_that_start_at_once_listen_on_different_ports(tmp_path):
+    from fileintel.embedded.up import _listen
+    from fileintel.settings import Settings
+
+    first = _listen(StateDir(tmp_path / "a"), Settings(state_dir=tmp_path / "a"), None)
+    with first, _listen(StateDir(tmp_path / "b"), Settings(state_dir=tmp_path / "b"), None) as second:
+        assert first.getsockname()[1] != second.getsockname()[1]
+        with pytest.raises(ConflictError, match="--port"):
+            _listen(StateDir(tmp_path / "c"), Settings(state_dir=tmp_path / "c"), second.getsockname()[1])
