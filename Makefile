@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration lint bench generate lock clean
+.PHONY: help demo test test-unit test-integration test-nix lint bench generate lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -33,6 +33,9 @@ test-unit: $(STAMP) ## run the unit tests alone
 test-integration: $(STAMP) ## run the integration tests alone
 	$(BIN)/python -m pytest tests/integration
 
+test-nix: $(STAMP) ## run the Nix tests alone; FILEINTEL_NIXPKGS=folder of a nixpkgs, or of its lib, asks more
+	$(BIN)/python -m pytest tests/nix
+
 lint: $(STAMP) ## check style, types, imports, configuration and that generated files are current
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -50,9 +53,10 @@ generate: $(STAMP) ## write the files that are derived from settings.py
 # takes the newest versions, without it the locked ones are kept where they still fit.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 	--no-emit-find-links $(UPGRADE)
-lock: ## pin the dependencies of pyproject.toml with their hashes
+lock: $(STAMP) ## pin the dependencies of pyproject.toml with their hashes
 	$(LOCK) pyproject.toml --output-file requirements.lock
 	$(LOCK) --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(BIN)/python tools/wheels.py
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

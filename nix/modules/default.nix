@@ -1,0 +1,309 @@
+# services.fileintel: FileIntel as systemd units. What runs is nix/services.nix, how a unit looks is units.nix; the
+# modules hold the options and nothing else.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.services.fileintel;
+  inherit (lib) mkOption types;
+  options = import ./options.nix { inherit lib; };
+  units = import ./units.nix;
+
+  # Names of plan.services that are nixpkgs's own units here.
+  foreign = [ "postgres" "redis-broker" "redis-cache" ];
+  runsHere =
+    name: service:
+    if service ? worker then
+      cfg.workers.${service.worker}.enable
+    else if name == "api" then
+      cfg.api.enable
+    else
+      # The migrations and the models are wherever something needs them.
+      !lib.elem name foreign && (cfg.api.enable || anyWorker);
+  anyWorker = lib.any (worker: worker.enable) (lib.attrValues cfg.workers);
+  ours = lib.filterAttrs runsHere cfg.plan.services;
+
+  isLocal = {
+    postgres = cfg.postgres.createLocally;
+    redis-broker = cfg.redis.broker.createLocally;
+    redis-cache = cfg.redis.cache.createLocally;
+  };
+
+  # Servers of this host whose password nobody chose.
+  madeSecrets =
+    lib.optional (isLocal.redis-broker && cfg.redis.broker.passwordFile == null) {
+      name = "fileintel-broker";
+      inherit (cfg.redis.broker) port;
+      variable = "REDIS_URL";
+    }
+    ++ lib.optional (isLocal.redis-cache && cfg.redis.cache.passwordFile == null) {
+      name = "fileintel-cache";
+      inherit (cfg.redis.cache) port;
+      variable = "FILEINTEL_CACHE_URL";
+    };
+  credentials =
+    lib.listToAttrs (map (made: lib.nameValuePair made.variable "${cfg.secretsDir}/${made.variable}") madeSecrets)
+    // lib.mapAttrs (_: toString) cfg.credentials;
+
+  python = "${cfg.package.environment or cfg.package}/bin/python";
+  launch = pkgs.writeShellScript "fileintel-launch" units.launcher;
+  common = {
+    inherit (cfg) user group stateDir;
+    inherit credentials;
+    environmentFiles = lib.optional (cfg.environmentFile != null) (toString cfg.environmentFile);
+    programs = {
+      fileintel = lib.getExe' cfg.package "fileintel";
+      inherit python;
+    };
+    launch = "${launch}";
+    # Celery asks for UTC by its name.
+    environment.PYTHONTZPATH = "${pkgs.tzdata}/share/zoneinfo";
+    local = lib.attrNames (lib.filterAttrs (_: here: here) isLocal) ++ lib.attrNames ours;
+    after = lib.optional (madeSecrets != [ ]) "fileintel-secrets.service";
+  };
+  unitFor =
+    name: service:
+    units.unit name (if name == "api" then service // { inherit (cfg.api) memoryMax; } else service) (
+      common // { memoryHigh = if service ? worker then cfg.workers.${service.worker}.memoryHigh else null; }
+    );
+
+  # The process that makes the first admin key; it needs what the migrations need.
+  adminKey = cfg.plan.services.migrate // {
+    description = "FileIntel: the first admin key";
+    argv = [ "sh" ];
+    after = [ "migrate" ];
+  };
+
+  configured = cfg.plan.services.migrate.environment;
+  configCheck = pkgs.runCommand "fileintel-config-check" configured ''
+    ${common.programs.fileintel} config check --offline | tee "$out"
+  '';
+
+  manage = pkgs.writeShellScriptBin "fileintel-manage" (
+    units.manage {
+      systemdRun = "${config.systemd.package}/bin/systemd-run";
+      inherit (cfg) user group stateDir;
+      inherit credentials;
+      inherit (common) environmentFiles launch;
+      fileintel = common.programs.fileintel;
+      environment = configured;
+      apiUrl = "http://127.0.0.1:${toString cfg.api.port}";
+    }
+  );
+
+  storePaths =
+    lib.optional (cfg.environmentFile != null) [ "environmentFile" cfg.environmentFile ]
+    ++ lib.mapAttrsToList (name: file: [ "credentials.${name}" file ]) cfg.credentials
+    ++ lib.optional (cfg.postgres.passwordFile != null) [ "postgres.passwordFile" cfg.postgres.passwordFile ]
+    ++ lib.concatMap (
+      which:
+      let
+        file = cfg.redis.${which}.passwordFile;
+      in
+      lib.optional (file != null) [ "redis.${which}.passwordFile" file ]
+    ) [ "broker" "cache" ];
+in
+{
+  # The same module, whether a host imports the folder, this file or a role.
+  key = "services.fileintel";
+  imports = [
+    ./postgres.nix
+    ./redis.nix
+    ./workers.nix
+    ./api.nix
+    ./upkeep.nix
+  ];
+
+  options.services.fileintel = {
+    enable = lib.mkEnableOption "FileIntel, document intelligence on GraphRAG";
+    package = lib.mkPackageOption pkgs "fileintel" { };
+    roles = mkOption {
+      type = types.listOf (types.enum [ "postgres" "redis" "prefork-worker" "gevent-worker" "api" ]);
+      default = [ "postgres" "redis" "prefork-worker" "gevent-worker" "api" ];
+      example = [ "gevent-worker" ];
+      description = ''
+        What runs on this host. Several definitions add up; each part can also be switched by itself, with
+        `postgres.createLocally`, `redis.broker.createLocally`, `redis.cache.createLocally`, `workers.NAME.enable` and
+        `api.enable`.
+      '';
+    };
+    settings = mkOption {
+      type = types.submodule {
+        freeformType = types.attrsOf (
+          types.nullOr (
+            types.oneOf [
+              types.str
+              types.int
+              types.float
+            ]
+          )
+        );
+        options = options.settings;
+      };
+      default = { };
+      example = {
+        OPENAI_BASE_URL = "http://gpu.example:8000/v1";
+        FILEINTEL_CHAT_MODEL = "Qwen/Qwen3-32B";
+        HTTPS_PROXY = "http://proxy.example:3128";
+      };
+      description = ''
+        FileIntel's settings by their environment names; other names are handed to the processes as they are. Secrets
+        are refused, for everybody can read the Nix store: they belong into `credentials` or `environmentFile`.
+      '';
+    };
+    credentials = mkOption {
+      type = types.attrsOf options.secretFile;
+      default = { };
+      example = {
+        OPENAI_API_KEY = "/run/secrets/openai";
+      };
+      description = ''
+        Files that hold one secret each, by the environment name FileIntel knows it by. systemd hands them over
+        (LoadCredential), each to the units that need it; they may be readable by root alone.
+      '';
+    };
+    environmentFile = mkOption {
+      type = types.nullOr options.secretFile;
+      default = null;
+      example = "/run/secrets/fileintel.env";
+      description = "File with NAME=VALUE lines, for secrets not in `credentials`; it stands above `settings`.";
+    };
+    stateDir = mkOption {
+      type = types.strMatching "/[^ ]*[^/ ]";
+      default = "/var/lib/fileintel";
+      description = "Folder of everything FileIntel keeps: documents, backups and the first admin key.";
+    };
+    secretsDir = mkOption {
+      type = types.str;
+      default = "/var/lib/fileintel-secrets";
+      internal = true;
+      readOnly = true;
+      description = "Folder of the passwords that are made on this host; root's alone.";
+    };
+    user = mkOption {
+      type = types.str;
+      default = "fileintel";
+      description = "User under which FileIntel runs; `fileintel` is made.";
+    };
+    group = mkOption {
+      type = types.str;
+      default = "fileintel";
+      description = "Group under which FileIntel runs; `fileintel` is made.";
+    };
+    openFirewall = mkOption {
+      type = types.bool;
+      default = false;
+      description = "Whether to open the firewall for what listens on other addresses than 127.0.0.1.";
+    };
+    chosen = mkOption {
+      type = types.attrsOf types.raw;
+      internal = true;
+      description = "Settings that have an option of their own, by their environment names.";
+    };
+    plan = mkOption {
+      type = types.raw;
+      internal = true;
+      readOnly = true;
+      description = "The processes, as plan.nix has them.";
+    };
+  };
+
+  config = lib.mkMerge [
+    {
+      services.fileintel.plan = import ./plan.nix {
+        settings =
+          {
+            FILEINTEL_STATE_DIR = cfg.stateDir;
+          }
+          // lib.optionalAttrs cfg.postgres.createLocally {
+            DATABASE_URL = "postgresql:///${cfg.postgres.database}?host=/run/postgresql&port=${toString cfg.postgres.port}";
+          }
+          // lib.filterAttrs (_: value: value != null && value != "") (cfg.settings // cfg.chosen);
+        workers = lib.mapAttrs (
+          _: worker:
+          lib.filterAttrs (_: value: value != null) (removeAttrs worker [ "memoryHigh" ])
+        ) cfg.workers;
+      };
+    }
+
+    (lib.mkIf cfg.enable {
+      assertions =
+        map (pair: {
+          assertion = !units.inStore (lib.elemAt pair 1);
+          message = "services.fileintel.${lib.head pair} lies in the Nix store, which everybody can read: give a path outside of it, as text.";
+        }) storePaths
+        ++ map (name: {
+          assertion = options.declared ? ${name} && options.declared.${name}.secret;
+          message = "services.fileintel.credentials.${name} is no secret setting of FileIntel; there are ${
+            lib.concatStringsSep ", " (lib.attrNames (lib.filterAttrs (_: entry: entry.secret) options.declared))
+          }.";
+        }) (lib.attrNames cfg.credentials)
+        ++ [
+          {
+            assertion = ours != { } || lib.any (here: here) (lib.attrValues isLocal);
+            message = "services.fileintel is enabled, but nothing of it runs on this host.";
+          }
+        ]
+        ++ map (variable: {
+          assertion =
+            ours == { }
+            || credentials ? ${variable}
+            || cfg.environmentFile != null
+            || cfg.plan.settings.${variable} != "";
+          message = "services.fileintel: ${variable} is not known, for no server of this host tells it: set it in credentials or environmentFile.";
+        }) [ "DATABASE_URL" "REDIS_URL" ];
+
+      # Built with the system: a configuration that the program itself refuses is never switched to.
+      system.checks = lib.mkIf (ours != { }) [ configCheck ];
+      environment.systemPackages = lib.mkIf (ours != { }) [ cfg.package manage ];
+
+      users.users = lib.mkIf (cfg.user == "fileintel") {
+        fileintel = {
+          isSystemUser = true;
+          inherit (cfg) group;
+          home = cfg.stateDir;
+        };
+      };
+      users.groups = lib.mkIf (cfg.group == "fileintel") { fileintel = { }; };
+
+      systemd.slices.fileintel = units.slice (lib.mapAttrsToList (_: service: service.memoryReservation) ours);
+      systemd.tmpfiles.settings.fileintel = lib.mkIf (cfg.stateDir != "/var/lib/fileintel") {
+        ${cfg.stateDir}.d = {
+          inherit (cfg) user group;
+          mode = "0700";
+        };
+      };
+
+      systemd.services =
+        lib.mapAttrs' (name: service: lib.nameValuePair "fileintel-${name}" (unitFor name service)) ours
+        // lib.optionalAttrs (madeSecrets != [ ]) {
+          fileintel-secrets = {
+            description = "FileIntel: passwords made on this host";
+            path = [ pkgs.coreutils ];
+            script = units.makeSecrets madeSecrets;
+            serviceConfig = units.hardening // {
+              Type = "oneshot";
+              RemainAfterExit = true;
+              StateDirectory = "fileintel-secrets";
+              StateDirectoryMode = "0700";
+              PrivateNetwork = true;
+              RestrictAddressFamilies = "AF_UNIX";
+            };
+          };
+        }
+        // lib.optionalAttrs cfg.api.enable {
+          fileintel-admin-key =
+            let
+              script = pkgs.writeShellScript "fileintel-admin-key" (
+                units.makeAdminKey cfg.stateDir common.programs.fileintel
+              );
+              built = units.unit "admin-key" adminKey (common // { programs.sh = "${script}"; });
+            in
+            built // { path = [ pkgs.coreutils ]; };
+        };
+    })
+  ];
+}

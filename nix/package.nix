@@ -1,0 +1,86 @@
+# FileIntel itself: its code, tested, in an environment of the locked wheels. Name, version and entry points are those
+# of pyproject.toml.
+{
+  lib,
+  callPackage,
+  runCommandLocal,
+  tzdata,
+}:
+let
+  locked = callPackage ./python.nix { };
+  inherit (locked) python;
+  inherit ((lib.importTOML ../pyproject.toml)) project;
+  commands = lib.attrNames project.scripts;
+
+  code = python.pkgs.buildPythonPackage {
+    pname = project.name;
+    inherit (project) version;
+    pyproject = true;
+    src = lib.fileset.toSource {
+      root = ../.;
+      fileset = lib.fileset.unions [
+        ../fileintel
+        ../pyproject.toml
+        ../README.md
+        ../LICENSE
+        # For the tests.
+        ../tests
+        ../.env.example
+        ../requirements.lock
+        ../requirements-dev.lock
+        ../nix/settings.json
+        ../tools
+      ];
+    };
+    build-system = [ locked.wheels.setuptools ];
+    nativeCheckInputs = locked.runtime ++ locked.dev;
+    # The environment below has them: here they would be written into every command as a search path.
+    dependencies = [ ];
+    dontCheckRuntimeDeps = true;
+    pythonImportsCheck = [
+      project.name
+      "fileintel.api.app"
+      "fileintel.cli"
+      "fileintel.topology"
+    ];
+    env.PYTHONTZPATH = "${tzdata}/share/zoneinfo";
+    checkPhase = ''
+      runHook preCheck
+      export HOME=$TMPDIR FILEINTEL_STATE_DIR=$TMPDIR/state
+      python -m pytest tests/unit -q -p no:cacheprovider
+      runHook postCheck
+    '';
+  };
+
+  environment = python.buildEnv.override { extraLibs = locked.runtime ++ [ code ]; };
+in
+# Of the environment's commands only ours, and Celery's to look at the workers.
+runCommandLocal "${project.name}-${project.version}"
+  {
+    inherit (project) version;
+    pname = project.name;
+    passthru = {
+      inherit
+        code
+        environment
+        locked
+        project
+        python
+        ;
+    };
+    meta = {
+      inherit (project) description;
+      license = lib.licenses.mit;
+      mainProgram = project.name;
+      platforms = [
+        "x86_64-linux"
+        "aarch64-linux"
+      ];
+    };
+  }
+  ''
+    mkdir -p $out/bin
+    for command in ${lib.escapeShellArgs (commands ++ [ "celery" ])}; do
+      ln -s ${environment}/bin/$command $out/bin/$command
+    done
+  ''

@@ -1,0 +1,68 @@
+"""The flake: its lock is complete, and every output evaluates where nixpkgs, or its lib, is at hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NIXPKGS = os.environ.get("FILEINTEL_NIXPKGS", "")
+WHOLE = bool(NIXPKGS) and (Path(NIXPKGS) / "pkgs" / "top-level").is_dir()
+IMAGES = {"image-app", "image-postgres", "image-redis-broker", "image-redis-cache"}
+SYSTEMS = {"x86_64-linux", "aarch64-linux"}
+
+
+def test_the_lock_is_complete(evaluate: Callable[[str], Any]):
+    lock = json.loads((ROOT / "flake.lock").read_text(encoding="utf-8"))
+    assert (lock["version"], lock["root"]) == (7, "root") and set(lock["nodes"]) == {"root", "nixpkgs"}
+    inputs = evaluate(f"builtins.mapAttrs (_: i: i.url) (import {ROOT}/flake.nix).inputs")
+    assert lock["nodes"]["root"]["inputs"] == {name: name for name in inputs}
+    node = lock["nodes"]["nixpkgs"]
+    wanted = node["original"]
+    assert inputs == {"nixpkgs": f"github:{wanted['owner']}/{wanted['repo']}/{wanted['ref']}"}
+    assert (node["locked"]["owner"], node["locked"]["repo"]) == (wanted["owner"], wanted["repo"])
+    assert re.fullmatch(r"[0-9a-f]{40}", node["locked"]["rev"]) and node["locked"]["lastModified"] > 0
+    assert re.fullmatch(r"sha256-[A-Za-z0-9+/]{43}=", node["locked"]["narHash"])
+
+
+def test_the_flake_only_imports():
+    assert len((ROOT / "flake.nix").read_text(encoding="utf-8").splitlines()) < 80
+
+
+@pytest.mark.skipif(not NIXPKGS, reason="FILEINTEL_NIXPKGS names no nixpkgs")
+def test_every_output_evaluates(evaluate: Callable[[str], Any]):
+    found = evaluate(f"import {ROOT}/tests/nix/stand-in.nix {{ lib = import {NIXPKGS}/lib; root = {ROOT}; }}")
+    packages = {"default", "images", "compose", "load-images", *IMAGES}
+    assert {system: set(names) for system, names in found["packages"].items()} == dict.fromkeys(SYSTEMS, packages)
+    for kind, names in (
+        ("devShells", {"default"}),
+        ("apps", {"default", "demo", "load-images"}),
+        ("checks", {"package", "configuration", "compose", "wheels", "vm"}),
+    ):
+        assert {system: set(entry) for system, entry in found[kind].items()} == dict.fromkeys(SYSTEMS, names)
+    assert set(found["formatter"]) == SYSTEMS
+    assert set(found["nixosModules"]) == {"default", "postgres", "redis", "prefork-worker", "gevent-worker", "api"}
+    assert found["template"]["path"].endswith("-template") and (ROOT / "nix" / "template" / "flake.nix").is_file()
+    # The code has a layer that no wheel is in.
+    wheels = found["image"]["layeringPipeline"][0]
+    assert wheels[0] == "split_paths" and len(wheels[1]) > 150
+    assert not any("fileintel" in path for path in wheels[1])
+    assert any("celery-" in path for path in wheels[1]) and not any("pytest-" in path for path in wheels[1])
+
+
+@pytest.mark.skipif(not WHOLE, reason="FILEINTEL_NIXPKGS names no whole nixpkgs")
+def test_nix_itself_checks_the_flake():
+    features = ["--extra-experimental-features", "nix-command flakes"]
+    override = ["--override-input", "nixpkgs", f"path:{NIXPKGS}", "--no-write-lock-file"]
+    command = ["nix", *features, "flake", "check", "--no-build", f"path:{ROOT}", *override]
+    # With a store: flakes are copied there.
+    environment = {name: value for name, value in os.environ.items() if name != "NIX_REMOTE"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
