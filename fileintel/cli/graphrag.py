@@ -113,6 +113,11 @@ def status(collection: Name, as_json: output.Json = False) -> None:
         output.line()
         columns = ("step", "done", "leased", "pending", "failed")
         output.table(columns, [[step[column] for column in columns] for step in progress["steps"]])
+    if progress["failures"]:
+        output.line()
+        output.table(
+            ("step", "attempts", "error"), [[f["step"], f["attempts"], f["error"]] for f in progress["failures"][:5]]
+        )
     if progress["run"]["state"] == "running":
         output.line()
         left = time_left(progress)

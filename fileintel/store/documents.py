@@ -241,6 +241,20 @@ def fail(document_id: str, code: str, error: str) -> None:
     )
 
 
+def has_text_units(document_id: str) -> bool:
+    """Whether the document was parsed already."""
+    return row("SELECT 1 FROM document_text_units WHERE document_id = :id LIMIT 1", id=document_id) is not None
+
+
+def postpone(document_id: str) -> None:
+    """Give a leased document back to the queue in the middle of its embedding, without counting the attempt."""
+    execute(
+        """UPDATE documents SET state = 'queued', leased_by = NULL, attempts = attempts - 1, rung_at = now()
+           WHERE id = :id AND state = 'processing'""",
+        id=document_id,
+    )
+
+
 def release(document_id: str) -> None:
     """Give a leased document back to the queue (its reading met an outage that a later try may cure)."""
     execute(

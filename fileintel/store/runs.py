@@ -187,7 +187,7 @@ def advance(run_id: int, step: str, following: str | None) -> bool:
         if state.open:
             return False
         if state.failed:
-            error = f"{state.failed} items of {step} failed: see the run's failures, cure the cause and index again"
+            error = f"{state.failed} items of {step} failed: cure the cause, then retry the run"
             run(
                 connection,
                 """UPDATE index_runs SET state = 'failed', error = :error, finished_at = now()

@@ -88,9 +88,12 @@ def claim(run_id: int, step: str, worker: str) -> WorkItem | None:
     return found[0] if found else None
 
 
-def finish_and_claim(item: WorkItem, worker: str, output: Mapping[str, Any], spent: Spent) -> WorkItem | None:
+def finish_and_claim(
+    item: WorkItem, worker: str, output: Mapping[str, Any], spent: Spent, *, most: int = 1
+) -> WorkItem | None:
     """Write an item's result, remember the answers it bought and lease the next item, in one round trip.
 
+    With `most=0` none is leased.
     The item's result is dropped when its lease was lost meanwhile (its answers are kept all the same).
     """
     values: dict[str, Any] = {
@@ -108,7 +111,7 @@ def finish_and_claim(item: WorkItem, worker: str, output: Mapping[str, Any], spe
     if spent.answers:
         values["answers"] = answers_json(spent.answers)
         parts.append(f"remembered AS ({INSERT_ANSWERS})")
-    found = row(f"WITH {', '.join(parts)} {_CLAIM}", most=1, **values)
+    found = row(f"WITH {', '.join(parts)} {_CLAIM}", most=most, **values)
     return None if found is None else WorkItem(item.run_id, item.step, **found)
 
 

@@ -47,6 +47,11 @@ def ring_run(run_id: int, countdown: float = 0.0) -> None:
         _send(task, [run_id, name], step.queue, countdown)
 
 
+def ring_again(run_id: int, name: str) -> None:
+    """Have one more task go on with a computing step."""
+    _send("index.work", [run_id, name], steps.step(name).queue)
+
+
 def ring_query(query_id: str) -> None:
     """Have a question's prompts made, or its answer written once they are."""
     if queries.is_planned(query_id):
@@ -87,8 +92,9 @@ def start_index(collection_id: str) -> IndexRun:
         chat_model=settings.chat_model,
         embedding_model=settings.embedding_model,
         parameters={
+            "chat_model": settings.chat_model,
             "entity_types": settings.entity_type_list,
-            "max_gleanings": 0 if staged() else settings.max_gleanings,
+            "max_gleanings": 0 if staged(settings.chat_model) else settings.max_gleanings,
             "max_cluster_size": settings.max_cluster_size,
             "summary_max_length": settings.summary_max_length,
             "summary_max_input_tokens": settings.summary_max_input_tokens,

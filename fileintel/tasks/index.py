@@ -19,6 +19,9 @@ from fileintel.tasks.models import RememberingChat
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
+# The main worker's processes serve questions too: none of their tasks may keep a process for long.
+TURN_SECONDS = 2.0
+
 
 @app.task(name="index.plan", queue="llm_processing")
 def plan_step(run_id: int) -> None:
@@ -54,8 +57,9 @@ def pull(run_id: int, name: str) -> None:
 
 @app.task(name="index.work", queue="default")
 def work_on(run_id: int, name: str) -> None:
-    """Work on a computing step's items, one after the other, until none is left."""
+    """Work on a computing step's items for TURN_SECONDS, then queue up again behind whatever else there is."""
     worker = process.worker_id()
+    end = time.monotonic() + TURN_SECONDS
     item = work.claim(run_id, name, worker)
     while item is not None:
         try:
@@ -69,7 +73,11 @@ def work_on(run_id: int, name: str) -> None:
             work.give_back(item, worker, error=_said(error), spent=Spent(), final=False)
             item = work.claim(run_id, name, worker)
         else:
-            item = work.finish_and_claim(item, worker, output, Spent())
+            turn_over = time.monotonic() > end
+            item = work.finish_and_claim(item, worker, output, Spent(), most=0 if turn_over else 1)
+            if turn_over and work.pending(run_id, name):
+                bells.ring_again(run_id, name)
+                return
     _move_on(run_id, name)
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+import time
 
 from fileintel.documents import parse_in_limits, split
 from fileintel.errors import DocumentError, FileIntelError, ServiceError
 from fileintel.model import Document
 from fileintel.settings import load
 from fileintel.store import blobs, documents
-from fileintel.tasks import models, process
+from fileintel.tasks import bells, models, process
 from fileintel.tasks.app import app
 
 logger = logging.getLogger(__name__)
-EMBEDDING_BATCH = 64
+EMBEDDING_BATCH = 32
+# The main worker's processes serve questions too: a long document is embedded in turns.
+TURN_SECONDS = 5.0
 
 
 @app.task(name="ingest.document", queue="document_processing")
@@ -23,9 +26,9 @@ def read_document(document_id: str) -> None:
     if document is None:
         return
     try:
-        if not documents.copy_text_units(document):
+        if not documents.has_text_units(document.id) and not documents.copy_text_units(document):
             _parse(document)
-        _embed(document)
+        embedded = _embed(document)
     except DocumentError as error:
         documents.fail(document.id, error.code, str(error))
     except ServiceError as error:
@@ -39,7 +42,11 @@ def read_document(document_id: str) -> None:
             document.id, "internal", f"{document.name}: reading failed ({type(error).__name__}): report this"
         )
     else:
-        documents.finish(document.id)
+        if embedded:
+            documents.finish(document.id)
+        else:
+            documents.postpone(document.id)
+            bells.ring_document(document.id)
 
 
 def _parse(document: Document) -> None:
@@ -59,8 +66,13 @@ def _parse(document: Document) -> None:
     documents.save_text_units(document.id, parsed, units)
 
 
-def _embed(document: Document) -> None:
+def _embed(document: Document) -> bool:
+    """Embed for a turn; whether all is embedded."""
     model = models.embedding_model()
+    end = time.monotonic() + TURN_SECONDS
     while batch := documents.units_to_embed(document.id, model.name, EMBEDDING_BATCH):
+        if time.monotonic() > end:
+            return False
         vectors = models.embed([text for _, text in batch])
         documents.save_embeddings(model.name, {unit: vectors[text] for unit, text in batch})
+    return True

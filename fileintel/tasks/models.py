@@ -25,9 +25,9 @@ EXTRACTIVE = "fileintel-extractive"
 PATIENCE_SECONDS = 120.0
 
 
-def staged() -> bool:
-    """Whether the chat model is the embedded extractive one, which works from stages instead of prompts."""
-    return load().chat_model == EXTRACTIVE
+def staged(chat_model: str) -> bool:
+    """Whether this chat model is the embedded extractive one, which works from stages instead of prompts."""
+    return chat_model == EXTRACTIVE
 
 
 def chat_model_name() -> str:
@@ -45,7 +45,7 @@ def chat_client() -> OpenAIClient:
         settings.openai_base_url,
         settings.openai_api_key.get_secret_value(),
         timeout=float(settings.chat_timeout_seconds),
-        send_stage=staged(),
+        send_stage=staged(settings.chat_model),
         transport=PooledTransport(connections=settings.celery_graphrag_concurrency + 50),
     )
 

@@ -20,7 +20,7 @@ from fileintel.tasks import models
 
 Items = Iterator[tuple[str, dict[str, Any]]]
 ONE = "all"
-EMBEDDING_BATCH = 64
+EMBEDDING_BATCH = 16
 
 
 class NotYet(Exception):
@@ -54,14 +54,15 @@ def _plan_summaries(run_id: int) -> Items:
 
 
 def _plan_reports(run_id: int) -> Items:
+    parameters = runs.parameters(run_id)
     contexts = report_contexts(
         graph.communities(run_id, limit=10_000_000),
         graph.entities_by_number(run_id),
         graph.relationships_by_number(run_id),
         tokenizer=models.tokenizer(),
-        max_tokens=runs.parameters(run_id)["report_max_input_tokens"],
+        max_tokens=parameters["report_max_input_tokens"],
     )
-    staged = models.staged()
+    staged = models.staged(parameters["chat_model"])
     for context in contexts:
         given: dict[str, Any] = {"level": context.community.level, "context": context.text}
         if staged:
@@ -128,10 +129,10 @@ def _extract(item: WorkItem, chat: ChatModel, parameters: Mapping[str, Any]) -> 
     found = extract_graph(
         item.input["text"],
         chat=chat,
-        model=models.chat_model_name(),
+        model=parameters["chat_model"],
         entity_types=parameters["entity_types"],
         max_gleanings=parameters["max_gleanings"],
-        staged=models.staged(),
+        staged=models.staged(parameters["chat_model"]),
     )
     return extraction_json(found)
 
@@ -143,11 +144,11 @@ def _summarize(item: WorkItem, chat: ChatModel, parameters: Mapping[str, Any]) -
             name if isinstance(name, str) else (name[0], name[1]),
             item.input["descriptions"],
             chat=chat,
-            model=models.chat_model_name(),
+            model=parameters["chat_model"],
             tokenizer=models.tokenizer(),
             max_length=parameters["summary_max_length"],
             max_input_tokens=parameters["summary_max_input_tokens"],
-            staged=models.staged(),
+            staged=models.staged(parameters["chat_model"]),
         )
     }
 
@@ -158,7 +159,7 @@ def _report(item: WorkItem, chat: ChatModel, parameters: Mapping[str, Any]) -> d
         item.input["level"],
         item.input["context"],
         chat=chat,
-        model=models.chat_model_name(),
+        model=parameters["chat_model"],
         max_length=parameters["report_max_length"],
         stage_inputs=item.input.get("rows"),
     )
