@@ -20,7 +20,7 @@ from fileintel.tasks import models
 
 Items = Iterator[tuple[str, dict[str, Any]]]
 ONE = "all"
-EMBEDDING_BATCH = 16
+EMBEDDING_BATCH = 32
 
 
 class NotYet(Exception):

@@ -80,6 +80,7 @@ def test_kill_of_the_gevent_worker_repeats_only_calls_in_flight(deployment: Depl
     deployment.kill("graphrag")
     # What a worker has claimed and not stored is what it has in flight.
     in_flight = next(step.leased for step in runs.progress(run.id) if step.step == "extract_graph")
+    deployment.llm.configure(latency=0.0)
     deployment.start("graphrag")
     ended = deployment.finish(run, 240)
     assert ended.state == "complete", ended.error
