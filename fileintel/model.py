@@ -419,5 +419,4 @@ class IndexVersion:
     reports: int
 
 
-JsonObject = Mapping[str, Any]
 Vector = Sequence[float]

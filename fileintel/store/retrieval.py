@@ -110,22 +110,6 @@ def nearest_entities(version: int, vector: Vector, limit: int) -> list[Entity]:
         return [entity_of(dict(entity)) for entity in found]
 
 
-def named_entities(version: int, titles: Sequence[str]) -> list[Entity]:
-    """A version's entities with these titles."""
-    found = rows(
-        f"""SELECT {ENTITY}
-           FROM entities WHERE version = :version AND title = ANY(:titles) ORDER BY degree DESC, title""",
-        version=version,
-        titles=list(titles),
-    )
-    return [entity_of(entity) for entity in found]
-
-
-def titles(version: int) -> list[str]:
-    """All entity titles of a version (for telling which ones a question names)."""
-    return [found["title"] for found in rows("SELECT title FROM entities WHERE version = :v ORDER BY title", v=version)]
-
-
 def _source(hit: Mapping[str, Any], number: int) -> Source:
     return Source(
         number=number,

@@ -219,16 +219,6 @@ def advance(run_id: int, step: str, following: str | None) -> bool:
         )
 
 
-def fail(run_id: int, error: str) -> None:
-    """End a run that cannot go on."""
-    execute(
-        """UPDATE index_runs SET state = 'failed', error = :error, finished_at = now()
-           WHERE id = :id AND state = 'running'""",
-        id=run_id,
-        error=error,
-    )
-
-
 def retry(run_id: int) -> IndexRun:
     """Try a failed run's failed items again, and go on from there; what is done stays done.
 

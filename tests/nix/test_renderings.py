@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from deployment_defaults import DESIGN, GEVENT
 
 from fileintel.settings import FIELD_OF, Bytes, Settings, read
 
@@ -21,28 +22,6 @@ IMAGES = ROOT / "nix" / "images"
 Evaluate = Callable[[str], Any]
 SECRETS = {"POSTGRES_PASSWORD": "one", "REDIS_PASSWORD": "two"}
 
-# design.md, "The two workers": what the deployment we replace was run with.
-DESIGN = {
-    "CELERY_GRAPHRAG_CONCURRENCY": "200",
-    "CELERY_GRAPHRAG_MEMORY_LIMIT": "20G",
-    "CELERY_GRAPHRAG_MEMORY_RESERVATION": "2G",
-    "CELERY_WORKER_POOL": "prefork",
-    "CELERY_WORKER_CONCURRENCY": "4",
-    "CELERY_WORKER_MEMORY_LIMIT": "16G",
-    "CELERY_WORKER_MEMORY_RESERVATION": "2G",
-    "POSTGRES_MAX_CONNECTIONS": "500",
-    "POSTGRES_SHARED_BUFFERS": "2GB",
-    "POSTGRES_EFFECTIVE_CACHE_SIZE": "6GB",
-    "POSTGRES_WORK_MEM": "32MB",
-    "POSTGRES_MEMORY_LIMIT": "8G",
-    "POSTGRES_MAINTENANCE_WORK_MEM": "512MB",
-    "POSTGRES_CHECKPOINT_COMPLETION_TARGET": "0.9",
-    "POSTGRES_WAL_BUFFERS": "16MB",
-    "POSTGRES_RANDOM_PAGE_COST": "1.1",
-    "REDIS_MAXMEMORY": "2gb",
-    "REDIS_MEMORY_LIMIT": "3G",
-}
-GEVENT = {"GEVENT_RESOLVER": "ares", "GEVENT_THREADPOOL_SIZE": "50", "PYTHONMALLOC": "malloc"}
 POSTGRES = {
     name.removeprefix("POSTGRES_").lower(): value
     for name, value in DESIGN.items()
