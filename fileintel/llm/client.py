@@ -152,6 +152,10 @@ class OpenAIClient:
         raw = server.read(response, request.model)
         try:
             body = orjson.loads(raw)
+            # Gateways answer 200 before they know how the model behind them fares.
+            if isinstance(body, dict) and body.get("error") and not body.get("choices"):
+                message = server.without_secrets(message_in(raw))
+                raise ModelServerError(f"{server.of(request.model)} failed: {message}")
             choice = body["choices"][0]
             message = choice["message"]
         except (orjson.JSONDecodeError, KeyError, IndexError, TypeError) as error:
@@ -223,7 +227,7 @@ class OpenAIClient:
             if simpler is None:
                 raise server.refusal(response, raw, request.model)
             logger.warning("%s: %s; asking without it from now on", server.of(request.model), simpler.lost(dialect))
-            _dialects[place] = simpler
+            _dialects[place] = simpler.without(_dialects.get(place, CLOSE_TO_OPENAI))
 
     def _piece(self, data: bytes, model: str) -> tuple[str, bool]:
         """Return the text in one event of a stream and whether the answer ends with it."""

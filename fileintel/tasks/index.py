@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 # The main worker's processes serve questions too: none of their tasks may keep a process for long.
 TURN_SECONDS = 2.0
+# A server that answers the same prompt the same way is not paid for it five times; each attempt asks again once.
+BAD_ANSWER_ATTEMPTS = 2
 
 
 @app.task(name="index.plan", queue="llm_processing")
@@ -94,7 +96,7 @@ def _work_on_one(item: WorkItem, worker: str, parameters: Mapping[str, Any]) -> 
     try:
         output = stages.ASK[item.step](item, chat, parameters)
     except ModelAnswerError as error:
-        failed, raw, final = error, error.raw, False
+        failed, raw, final = error, error.raw, item.attempts >= BAD_ANSWER_ATTEMPTS
         _persist(chat.forget)
     except ModelRequestError as error:
         failed, raw, final = error, "", True

@@ -172,6 +172,7 @@ def _report(item: WorkItem, chat: ChatModel, parameters: Mapping[str, Any]) -> d
         "rank": report.rank,
         "rank_explanation": report.rank_explanation,
         "findings": [[finding.summary, finding.explanation] for finding in report.findings],
+        **({"unreadable": report.unreadable} if report.unreadable else {}),
     }
 
 

@@ -7,8 +7,8 @@ import pytest
 from llm_script import corpus, extract
 
 from fileintel.graph.cluster import create_communities
-from fileintel.graph.extract import HIGHEST_STRENGTH, read_records
 from fileintel.graph.merge import MergedGraph, merge
+from fileintel.graph.records import HIGHEST_STRENGTH, read_records
 from fileintel.model import EntityMention, Extraction, RelationshipMention
 
 

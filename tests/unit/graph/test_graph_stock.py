@@ -13,10 +13,11 @@ from llm_script import answer, corpus, kind_of
 
 from fileintel.graph.cluster import create_communities
 from fileintel.graph.contexts import report_contexts
-from fileintel.graph.extract import extract_graph, read_records
+from fileintel.graph.extract import extract_graph
 from fileintel.graph.finalize import finalize_graph
 from fileintel.graph.graphrag_model import GraphRagTokenizer
 from fileintel.graph.merge import MergedGraph, merge
+from fileintel.graph.records import read_records
 from fileintel.graph.report import community_report
 from fileintel.graph.summarize import summarize_descriptions
 from fileintel.llm.tokens import Tokenizer
