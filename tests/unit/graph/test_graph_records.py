@@ -66,7 +66,9 @@ BROKEN = {
     "bold kinds": "* **Entity**: Alice | person | Harbour master, since 1987.\n* **Entity**: Bergen | geo | A port.\n"
     "* **Relationship**: Alice | Bergen | She lives there, alone. | 8/10\n\nLet me know!",
     "a table": "| kind | a | b | c | d |\n|---|---|---|---|---|\n"
-    "| entity | Alice | person | Harbour master, since 1987. |\n| entity | Bergen | geo | A port. |\n| relationship | Alice | Bergen | She lives there, alone. | 8 |",
+    "| entity | Alice | person | Harbour master, since 1987. |\n"
+    "| entity | Bergen | geo | A port. |\n"
+    "| relationship | Alice | Bergen | She lives there, alone. | 8 |",
     "curly quotes": WELL_FORMED.replace('"entity"', "“entity”").replace('"relationship"', "“relationship”"),
     "German quotes": WELL_FORMED.replace('"entity"', "„entity“").replace('"relationship"', "„relationship“"),
     "French quotes": WELL_FORMED.replace('"entity"', "« entity »").replace('"relationship"', "« relationship »"),
