@@ -6,10 +6,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from fileintel.graph import structured
 from fileintel.graph.answers import spoken, without_repetition
 from fileintel.graph.asking import UnusableError
 from fileintel.graph.graphrag_model import GraphRagAnswer, GraphRagModel, drive
 from fileintel.graph.records import END, read_records
+from fileintel.graph.structured import ExtractionFormat
 from fileintel.model import ChatAnswer, ChatRequest, EntityMention, Extraction, RelationshipMention, Stage
 from fileintel.protocols import ChatModel
 
@@ -22,22 +24,32 @@ FORM = (
 _LONGEST_NOTHING = 600
 _NOTHING = re.compile(
     r"""\A\W*(?:none|nothing|null|n/?a|empty|\[\s*\])\W*\Z
-      | "entities"\s*:\s*\[\s*\]
       | \b(?:no|none|nothing|not|zero|don't|doesn't|didn't|couldn't|without
             |keine?r?|aucune?|ninguna?|nessuna?|geen|inga)
         \b[^.]{0,200}\b(?:entit|entidad|relation|record|found|identif|extract|mention|gefunden|trouv)""",
     re.IGNORECASE | re.VERBOSE,
 )
 
+# What the JSON form has in place of the end mark.
+_NO_ENTITIES = re.compile(r'"entities"\s*:\s*\[\s*\]')
+
 
 def extract_graph(
-    text: str, *, chat: ChatModel, model: str, entity_types: Sequence[str], max_gleanings: int, staged: bool
+    text: str,
+    *,
+    chat: ChatModel,
+    model: str,
+    entity_types: Sequence[str],
+    max_gleanings: int,
+    staged: bool,
+    form: ExtractionFormat = "tuples",
 ) -> Extraction:
     """Extract one text unit with GraphRAG's GraphExtractor, its gleanings included.
 
     An answer that holds no entity though it does not end as one without should, or more broken records than readable
     ones, is asked for once more in the same conversation. `staged` sends the stage's input beside the prompt (the
-    embedded extractive model works from it). Raises the chat model's errors, which GraphRAG itself would swallow, and
+    embedded extractive model works from it). With the `form` json the same is asked for as JSON, by a schema where the
+    server takes one. Raises the chat model's errors, which GraphRAG itself would swallow, and
     ModelAnswerError with what was said when the second answer holds no entity either and does not say that there is
     none.
     """
@@ -46,10 +58,18 @@ def extract_graph(
 
     text = text.strip()
     stage = Stage("extract_graph", {"text": text, "entity_types": list(entity_types)}) if staged else None
-    reading = _Reading(LOOP_PROMPT)
+    as_json = form == "json" and not staged
+    reading = _Reading(LOOP_PROMPT, structured.FORM if as_json else FORM)
+    asked = GraphRagModel(
+        chat,
+        model,
+        stage=stage,
+        read=reading.read,
+        json_schema=(lambda question: None if question == LOOP_PROMPT else structured.SCHEMA) if as_json else None,
+    )
     extractor = GraphExtractor(
-        model=GraphRagModel(chat, model, stage=stage, read=reading.read),  # type: ignore[arg-type]
-        prompt=GRAPH_EXTRACTION_PROMPT,
+        model=asked,  # type: ignore[arg-type]
+        prompt=structured.json_prompt() if as_json else GRAPH_EXTRACTION_PROMPT,
         max_gleanings=max_gleanings,
     )
     # Calling the extractor itself would log and swallow errors and read the answers into data frames, which costs
@@ -61,11 +81,12 @@ def extract_graph(
 class _Reading:
     """Reads the answers of one extraction one by one and judges the first, without which gleanings are worth nothing.
 
-    `loop_prompt` is the question whose answer is a letter.
+    `loop_prompt` is the question whose answer is a letter, `form` what a useless answer is told to look like.
     """
 
-    def __init__(self, loop_prompt: str) -> None:
+    def __init__(self, loop_prompt: str, form: str) -> None:
         self._loop_prompt = loop_prompt
+        self._form = form
         self._refused: tuple[str, Extraction] | None = None
         self._parts: list[Extraction] = []
 
@@ -101,10 +122,10 @@ class _Reading:
                 return said, found
         if found.unreadable and _size(found):
             message = f"{found.unreadable} records of the model's answer to extract_graph cannot be read"
-            correction = f"{found.unreadable} of your records cannot be read. Write all of them again. {FORM}"
+            correction = f"{found.unreadable} of your records cannot be read. Write all of them again. {self._form}"
         else:
             message = "the model's answer to extract_graph holds no entity and no end mark"
-            correction = f"Your answer holds no entity in the form that was asked for. {FORM}"
+            correction = f"Your answer holds no entity in the form that was asked for. {self._form}"
         raise UnusableError(message, raw=answer.content, correction=correction)
 
 
@@ -115,7 +136,7 @@ def _size(found: Extraction) -> int:
 def _is_usable(said: str, found: Extraction) -> bool:
     if found.entities:
         return found.unreadable <= _size(found)
-    return END in said and not found.unreadable
+    return (END in said or _NO_ENTITIES.search(said) is not None) and not found.unreadable
 
 
 def _says_nothing(said: str) -> bool:

@@ -60,7 +60,10 @@ Read = Callable[[ChatRequest, ChatAnswer, bool], GraphRagAnswer]
 
 
 class GraphRagModel:
-    """The model object GraphRAG's extractors ask: `completion_async` and `tokenizer`; each answer passes `read`."""
+    """The model object GraphRAG's extractors ask: `completion_async` and `tokenizer`; each answer passes `read`.
+
+    `json_schema` gives the schema that the answer to a question is held to, where GraphRAG asks for none.
+    """
 
     def __init__(
         self,
@@ -70,11 +73,13 @@ class GraphRagModel:
         stage: Stage | None,
         tokenizer: Tokenizer | None = None,
         read: Read | None = None,
+        json_schema: Callable[[str], Mapping[str, Any] | None] | None = None,
     ) -> None:
         self._chat = chat
         self._name = name
         self._stage = stage
         self._read = as_said if read is None else read
+        self._json_schema = json_schema
         self.tokenizer = None if tokenizer is None else GraphRagTokenizer(tokenizer)
 
     async def completion_async(
@@ -85,10 +90,14 @@ class GraphRagModel:
         **_: Any,
     ) -> GraphRagAnswer:
         """Ask the chat model, twice if need be; `drive` raises its errors, and ModelAnswerError."""
+        said = _messages(messages)
+        schema: Mapping[str, Any] | None = None if response_format is None else _schema(response_format)
+        if self._json_schema is not None:
+            schema = self._json_schema(said[-1].content)
         request = ChatRequest(
             model=self._name,
-            messages=_messages(messages),
-            json_schema=None if response_format is None else _schema(response_format),
+            messages=said,
+            json_schema=schema,
             stage=self._stage,
         )
         try:

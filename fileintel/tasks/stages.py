@@ -133,6 +133,8 @@ def _extract(item: WorkItem, chat: ChatModel, parameters: Mapping[str, Any]) -> 
         entity_types=parameters["entity_types"],
         max_gleanings=parameters["max_gleanings"],
         staged=models.staged(parameters["chat_model"]),
+        # Runs that an earlier release began do not say.
+        form=parameters.get("extraction_format", "tuples"),
     )
     return extraction_json(found)
 

@@ -9,6 +9,7 @@ import pytest
 from fileintel.errors import ModelAnswerError, ModelRequestError, ModelServerError
 from fileintel.graph.asking import ASKED_AGAIN
 from fileintel.graph.extract import extract_graph, extraction_json, extraction_of
+from fileintel.graph.structured import SCHEMA
 from fileintel.model import EntityMention, Extraction, Message, RelationshipMention, Stage
 
 TYPES = ["person", "geo"]
@@ -25,8 +26,10 @@ FOUND = Extraction(
 )
 
 
-def extract(chat, max_gleanings=0, staged=False, text="Alice lives in Bergen."):
-    return extract_graph(text, chat=chat, model="m", entity_types=TYPES, max_gleanings=max_gleanings, staged=staged)
+def extract(chat, max_gleanings=0, staged=False, text="Alice lives in Bergen.", form="tuples"):
+    return extract_graph(
+        text, chat=chat, model="m", entity_types=TYPES, max_gleanings=max_gleanings, staged=staged, form=form
+    )
 
 
 def test_a_well_formed_answer_is_read_whole(chat):
@@ -83,7 +86,6 @@ def test_gleanings_go_on_from_the_corrected_answer(chat):
         "None",
         "N/A",
         "[]",
-        '{"entities": [], "relationships": []}',
         "There are no entities of the given types in this text.",
         "I could not identify any people or places: the text doesn't mention them.",
         "Es wurden keine Entitäten gefunden.",
@@ -150,6 +152,59 @@ def test_thinking_and_endless_repetition_do_not_reach_the_next_question(chat):
     asked = chat(looping, "<|COMPLETE|>")
     assert extract(asked, max_gleanings=1) == FOUND
     assert len(asked.requests[1].messages[1].content) < len(WELL_FORMED) + 20
+
+
+AS_JSON = json.dumps(
+    {
+        "entities": [
+            {"name": "Alice", "type": "person", "description": "Alice is the harbour master."},
+            {"name": "Bergen", "type": "geo", "description": "A port."},
+        ],
+        "relationships": [
+            {"source": "Alice", "target": "Bergen", "description": "Alice lives in Bergen.", "strength": 8}
+        ],
+    }
+)
+NOTHING_AS_JSON = '{"entities": [], "relationships": []}'
+
+
+def test_json_is_asked_for_by_a_schema_with_graphrags_instructions(chat):
+    from graphrag.prompts.index.extract_graph import GRAPH_EXTRACTION_PROMPT
+
+    asked = chat(AS_JSON, NOTHING_AS_JSON, "Y", AS_JSON)
+    text = "Alice {lives} in Bergen."
+    found = extract(asked, max_gleanings=2, text=text, form="json")
+    assert found == Extraction(FOUND.entities * 2, FOUND.relationships * 2)
+    schemas = [request.json_schema for request in asked.requests]
+    assert schemas == [SCHEMA, SCHEMA, None, SCHEMA]
+    prompt = asked.requests[0].messages[0].content
+    assert "<|>" not in prompt and "COMPLETE" not in prompt and "Example" not in prompt
+    assert prompt.endswith(f"Entity_types: person,geo\nText: {text}\n######################\nOutput:")
+    stock = [line for line in GRAPH_EXTRACTION_PROMPT.split("3. Return")[0].split("\n") if "Format each" not in line]
+    assert [line.format(entity_types="person,geo") for line in stock if line.strip()] == [
+        line for line in prompt.split("3. Answer")[0].split("\n") if line.strip()
+    ]
+
+
+def test_json_of_nothing_means_that_nothing_was_found(chat):
+    asked = chat(NOTHING_AS_JSON)
+    assert extract(asked, form="json") == Extraction((), ())
+    assert len(asked.requests) == 1
+
+
+def test_what_is_no_json_is_read_or_asked_for_again_as_json(chat):
+    assert extract(chat(WELL_FORMED), form="json") == FOUND
+    asked = chat(WEATHER, AS_JSON)
+    assert extract(asked, form="json") == FOUND
+    assert '{"name": string' in asked.requests[1].messages[2].content
+    assert asked.requests[1].json_schema == SCHEMA
+
+
+def test_the_embedded_model_is_never_asked_for_json(chat):
+    asked = chat(WELL_FORMED)
+    extract(asked, staged=True, form="json")
+    assert asked.requests[0].json_schema is None
+    assert "<|>" in asked.requests[0].messages[0].content
 
 
 def test_an_end_mark_alone_means_that_nothing_was_found(chat):

@@ -221,6 +221,38 @@ def test_a_key_that_no_header_can_carry_is_refused_unseen() -> None:
     assert "sk-" not in str(caught.value)
 
 
+@pytest.mark.parametrize("status", [200, 404, 405])
+def test_a_server_that_answers_is_there_whatever_it_says_of_its_models(status: int) -> None:
+    answering(httpx.Response(status, text="no list")).check()
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(500, ModelServerError), (401, ModelRequestError), (403, ModelRequestError)]
+)
+def test_a_server_that_fails_or_refuses_the_key_is_named(status: int, error: type[Exception]) -> None:
+    with pytest.raises(error, match="the model server http://models.example/v1"):
+        answering(httpx.Response(status)).check()
+
+
+def test_a_look_at_a_server_does_not_wait_as_long_as_for_an_answer(server: ScriptedServer) -> None:
+    seen: list[dict[str, float]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.extensions["timeout"])
+        if len(seen) == 1:
+            raise httpx.ReadTimeout("timed out", request=request)
+        return completion()
+
+    client = answering(answer, timeout=300.0)
+    with pytest.raises(ModelServerError, match="within 10 s"):
+        client.check()
+    client.complete(HELLO)
+    assert [limits["read"] for limits in seen] == [10.0, 300.0]
+    with pytest.raises(ModelServerError, match="cannot be reached: .*refused") as caught:
+        OpenAIClient("http://127.0.0.1:9/v1").check()
+    assert "HTTPConnection" not in str(caught.value)
+
+
 # --- what servers do not take ---
 
 
