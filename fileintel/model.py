@@ -211,10 +211,14 @@ class RelationshipMention:
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """What one text unit says: GraphRAG's extract_graph of one unit."""
+    """What one text unit says: GraphRAG's extract_graph of one unit.
+
+    `unreadable` counts the fragments of the model's answers that were meant as records and could not be read.
+    """
 
     entities: tuple[EntityMention, ...]
     relationships: tuple[RelationshipMention, ...]
+    unreadable: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +298,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class CommunityReport:
-    """What a community is about; `rank` is the report's rating from 0 to 10."""
+    """What a community is about; `rank` is the report's rating from 0 to 10.
+
+    `unreadable` counts the findings of the model's answer that could not be read.
+    """
 
     id: str
     community: int
@@ -305,6 +312,7 @@ class CommunityReport:
     rank: float
     rank_explanation: str
     findings: tuple[Finding, ...]
+    unreadable: int = 0
 
 
 # --- questions -------------------------------------------------------------------------------

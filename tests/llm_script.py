@@ -94,8 +94,15 @@ _TYPE_OF_LAST_WORD = {
 BAD_ANSWER = "I would rather talk about the weather."
 
 
+def first_asked(messages: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """Return a chat as it was before its model was told that its answer cannot be used."""
+    corrected = len(messages) >= 3 and re.match(r"(Your|\d+ of your) ", messages[-1]["content"]) is not None
+    return messages[:-2] if corrected else messages
+
+
 def kind_of(messages: Sequence[dict[str, Any]]) -> str:
     """Tell what a chat asks for: extract, glean, loop, summarize, report, map, reduce, answer or other."""
+    messages = first_asked(messages)
     last = messages[-1]["content"] if messages else ""
     if last.startswith("MANY entities and relationships were missed"):
         return "glean"
@@ -181,6 +188,7 @@ def quote_first_source(text: str) -> str:
 
 def answer(kind: str, messages: Sequence[dict[str, Any]]) -> str:
     """Return the scripted answer to a chat of this kind."""
+    messages = first_asked(messages)
     last = messages[-1]["content"] if messages else ""
     if kind == "extract":
         real = last.rsplit("-Real Data-", 1)[1]

@@ -24,6 +24,7 @@ from fileintel.api import (
     limits,
     problems,
     queries,
+    status,
     work,
 )
 from fileintel.api.access import Reader
@@ -61,7 +62,7 @@ def create_app() -> FastAPI:
     )
     app.add_middleware(limits.RequestLimits)
     problems.install(app)
-    for noun in (collections, documents, index_runs, graph, queries, work, keys):
+    for noun in (collections, documents, index_runs, graph, queries, work, status, keys):
         app.include_router(noun.router, prefix=PREFIX)
     app.include_router(health.router)
     app.include_router(health.router, prefix=PREFIX, include_in_schema=False)

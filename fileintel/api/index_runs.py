@@ -12,6 +12,7 @@ from fileintel.api.collections import Limit, Offset
 from fileintel.api.pace import Pace
 from fileintel.errors import NotFoundError
 from fileintel.model import ApiKey, IndexRun
+from fileintel.store import model_servers, work
 from fileintel.store import runs as store
 from fileintel.tasks import bells
 
@@ -43,6 +44,8 @@ def _progress(run: IndexRun) -> shapes.IndexProgress:
         calls_in_flight=store.calls_in_flight() if running else 0,
         eta_seconds=_pace.seconds_left(run.id, done, left) if running else None,
         failures=[shapes.Failure(**failure) for failure in store.failures(run.id)] if failed else [],
+        unreadable=work.unreadable(run.id),
+        failing_model_servers=model_servers.failing() if running else [],
     )
 
 

@@ -86,7 +86,8 @@ def show_query(query: ReadQuery) -> Query:
     response_class=StreamingResponse,
     responses={
         200: {
-            "description": "Server-sent events: `delta` {text}…, `restart` {} if it begins anew, `answer` or `error`",
+            "description": "Server-sent events: `delta` {text}…, `restart` {} if it begins anew, "
+            "`waiting` {error, since} while a model server fails, `answer` or `error`",
             "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EVENTS}},
         }
     },

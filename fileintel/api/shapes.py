@@ -8,6 +8,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from fileintel.model import ApiKey, Document, IndexRun, Query, QueryMode, Scope, StepProgress
+from fileintel.store.model_servers import FailingModelServer
 
 MAX_QUESTION = 8_000
 Item = TypeVar("Item")
@@ -104,6 +105,12 @@ class IndexProgress(BaseModel):
         description="until the items known so far are done, at the last minute's pace; null while unknown"
     )
     failures: list[Failure] = Field(description="the first of the items that failed, with their last errors")
+    unreadable: int = Field(
+        description="fragments of the model's answers that were meant as records and could not be read", examples=[0]
+    )
+    failing_model_servers: list[FailingModelServer] = Field(
+        description="the model servers that fail the workers while the run is under way"
+    )
 
 
 class Graph(BaseModel):
@@ -119,6 +126,14 @@ class WorkInProgress(BaseModel):
     index_runs: list[IndexRun]
     documents: list[Document]
     queries: list[Query]
+
+
+class Status(BaseModel):
+    """How the service fares."""
+
+    version: str = Field(examples=["0.1.0"])
+    calls_in_flight: int = Field(description="calls all workers wait for at this moment", examples=[150])
+    failing_model_servers: list[FailingModelServer] = Field(description="the model servers that fail the workers")
 
 
 class Alive(BaseModel):
@@ -183,7 +198,25 @@ RUN = {
     "tokens_out": 96110,
 }
 STEP = {"step": "extract_graph", "pending": 90, "leased": 150, "done": 352, "failed": 0}
-PROGRESS = {"run": RUN, "steps": [STEP], "calls_in_flight": 150, "eta_seconds": 31.5, "failures": []}
+PROGRESS = {
+    "run": RUN,
+    "steps": [STEP],
+    "calls_in_flight": 150,
+    "eta_seconds": 31.5,
+    "failures": [],
+    "unreadable": 0,
+    "failing_model_servers": [],
+}
+STATUS = {
+    "version": "0.1.0",
+    "calls_in_flight": 3,
+    "failing_model_servers": [
+        {
+            "error": "the model server http://10.0.0.7:8000/v1 cannot be reached: [Errno 111] Connection refused",
+            "since": _AT,
+        }
+    ],
+}
 QUERY = {
     "id": "c56a4180-65aa-42ec-a945-5fd21dec0538",
     "collection_id": _COLLECTION_ID,

@@ -61,6 +61,7 @@ def query(
 def _follow(api: Api, query_id: str, screen: _Screen, until: float) -> dict[str, Any]:
     """Return the answer, showing it as it comes; a stream that breaks is no loss, since the answer is kept."""
     from fileintel.cli.client import ApiError, part
+    from fileintel.cli.progress import failure
 
     where = f"/queries/{part(query_id)}"
     try:
@@ -69,6 +70,8 @@ def _follow(api: Api, query_id: str, screen: _Screen, until: float) -> dict[str,
                 screen.show(data["text"])
             elif kind == "restart":
                 screen.restart()
+            elif kind == "waiting":
+                screen.waits(failure(data), data["error"])
             elif kind == "answer":
                 return dict(data)
             elif data.get("code") != "timeout":
@@ -97,6 +100,13 @@ class _Screen:
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
         self._text = ""
+        self._said: set[str] = set()
+
+    def waits(self, why: str, error: str) -> None:
+        """Say once what the answer waits for."""
+        if error not in self._said:
+            self._said.add(error)
+            output.note(f"waiting: {why}")
 
     def show(self, piece: str) -> None:
         self._text += piece

@@ -129,6 +129,7 @@ def start_index(collection_id: str) -> IndexRun:
         parameters={
             "chat_model": settings.chat_model,
             "entity_types": settings.entity_type_list,
+            "extraction_format": settings.extraction_format,
             "max_gleanings": 0 if staged(settings.chat_model) else settings.max_gleanings,
             "max_cluster_size": settings.max_cluster_size,
             "summary_max_length": settings.summary_max_length,

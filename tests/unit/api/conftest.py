@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 from fileintel import settings
 from fileintel.errors import ConflictError, NotFoundError
 from fileintel.model import ApiKey, Collection, Document, IndexRun, Query, StepProgress
+from fileintel.store.model_servers import FailingModelServer
 
 AT = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 UNFINISHED = ("queued", "processing")
@@ -34,6 +35,7 @@ class Store:
         self.queries: dict[str, Query] = {}
         self.rung: list[tuple[str, Any]] = []
         self.events: list[tuple[str, dict[str, Any]]] = []
+        self.failing: list[FailingModelServer] = []
         self._numbers = itertools.count(1)
 
     def key(self, *scopes: str, collections: tuple[str, ...] | None = None) -> dict[str, str]:
@@ -137,6 +139,8 @@ class Store:
             "store.runs.progress": lambda id_: steps,
             "store.runs.failures": lambda id_: [],
             "store.runs.calls_in_flight": lambda: 150,
+            "store.work.unreadable": lambda id_: 2,
+            "store.model_servers.failing": lambda: self.failing,
             "store.runs.cancel": self.cancel,
             "store.queries.get": lambda id_: self._found(self.queries, id_),
             "store.queries.create": self.create_query,

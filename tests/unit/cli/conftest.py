@@ -40,7 +40,8 @@ def page(*items: Any, next_offset: int | None = None) -> dict[str, Any]:
 
 def progress_of(state: str = "running", **more: Any) -> dict[str, Any]:
     run = {**RUN, "state": state, "finished_at": None if state == "running" else "2026-03-02T09:31:30Z"}
-    return {"run": run, "steps": [STEP], "calls_in_flight": 3, "eta_seconds": 90.0, "failures": [], **more}
+    return {"run": run, "steps": [STEP], "calls_in_flight": 3, "eta_seconds": 90.0, "failures": [], "unreadable": 0,
+            "failing_model_servers": [], **more}  # fmt: skip
 
 
 def problem(status: int, detail: str) -> httpx.Response:
@@ -85,6 +86,7 @@ class Outcome:
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
     found = Answers({"GET /collections/minutes": COLLECTION, "GET /collections": page(COLLECTION)})
+    found.canned["GET /status"] = {"version": "0", "calls_in_flight": 0, "failing_model_servers": []}
     transport = httpx.MockTransport(found)
     monkeypatch.setattr(client, "connect", lambda: client.Api("http://127.0.0.1:8700", "k", transport))
     monkeypatch.setattr(progress, "_POLL_SECONDS", 0.0)
