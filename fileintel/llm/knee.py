@@ -42,6 +42,8 @@ _SURE = 2.0  # standard errors
 _CHANGED, _SURE_OF_CHANGE = math.log(1.3), 3.0
 _MOST_UP_PATIENCE, _MOST_DOWN_PATIENCE = 16.0, 64.0  # generations
 _REFUSAL_COSTS, _LONGEST_RESPECT = 10.0, 30.0
+_NEAR = 1.12  # a limit that is known to be worse is approached no nearer than by this factor ...
+_DOUBT = 16.0  # ... and doubted after so many generations
 _FAILURES_IN_A_ROW = 5
 _LONGEST_BACKOFF, _LONGEST_PAUSE = 30.0, 600.0
 
@@ -108,7 +110,8 @@ class Knee:
         self._refusals_there = 0
         self._sample = Sample(self.limit)
         self._base: Sample | None = None  # at the limit to return to if the trial under way fails
-        self._cautious = False  # the trial is judged by whether the server refuses, less by throughput
+        self._cautious = False  # the trial has more than throughput to its credit: in doubt its limit is kept
+        self._too_few, self._too_many = 0.0, math.inf  # limits that trials have shown to be worse
         self._up = Direction(patience=2.0, factor=1.5)
         self._down = Direction(patience=0.5, factor=0.75)
 
@@ -184,8 +187,9 @@ class Knee:
             self._held(news, now)
         elif sample.known and sample.rate_at_most(now) < sample.rate / 2:
             sample.forget()
+            self._too_few, self._too_many = 0.0, math.inf
             self._down.factor = 0.5
-            self._try(max(1, self.limit // 2))
+            self._try(max(1, self.limit // 2), cautious=True)
 
     def _look_for_a_queue(self, group: Group) -> None:
         at_once = self._burst.queued_beyond(group)
@@ -200,23 +204,28 @@ class Knee:
     def _held(self, answers: int, now: float) -> None:
         """There is news of the limit; perhaps it is time for a trial."""
         change = self._sample.settle(_CHANGED, _SURE_OF_CHANGE)
+        if change:
+            self._too_few, self._too_many = 0.0, math.inf
         if change > 0:
             self._up = Direction(patience=0.5, factor=1.25)
         elif change < 0:
             self._down = Direction(patience=0.5, factor=0.5)
         self._up.held += answers / self.limit
         self._down.held += answers / self.limit
-        higher, lower = self._higher(now), max(1, int(self.limit * self._down.factor))
+        higher, lower = self._higher(now), self._lower()
         if change >= 0 and self._up.due and higher > self.limit:
-            self._try(higher)
+            self._try(higher, cautious=self._refused_level is not None)
         elif self._down.due and lower < self.limit:
             self._try(lower)
 
     def _higher(self, now: float) -> int:
         wanted = math.ceil(self.limit * self._up.factor)
-        self._cautious = False
+        if wanted > self._too_many:
+            if (between := math.ceil(math.sqrt(self.limit * self._too_many))) > _NEAR * self.limit:
+                wanted = between
+            elif self._up.held < _DOUBT:
+                wanted = self.limit
         if self._refused_level is not None:
-            self._cautious = True
             near = self.limit + max(1, self.limit // 16)
             if self._refused_level > near:
                 wanted = min(wanted, (self.limit + self._refused_level) // 2)
@@ -226,10 +235,19 @@ class Knee:
                 wanted = self.limit
         return min(self.ceiling, wanted)
 
-    def _try(self, limit: int) -> None:
+    def _lower(self) -> int:
+        wanted = int(self.limit * self._down.factor)
+        if wanted < self._too_few:
+            if (between := int(math.sqrt(self.limit * self._too_few))) * _NEAR < self.limit:
+                wanted = between
+            elif self._down.held < _DOUBT:
+                wanted = self.limit
+        return max(1, wanted)
+
+    def _try(self, limit: int, cautious: bool = False) -> None:
         base = self._sample
         self._move(limit)
-        self._base = base
+        self._base, self._cautious = base, cautious
 
     def _judge(self, base: Sample, now: float, news: int) -> None:
         """End the trial if its outcome is clear: keep the limit or return to the one before."""
@@ -243,13 +261,10 @@ class Knee:
         base_rate = base.rate if base.known else base.rate_at_most(now)
         gain = math.log(trial.rate / base_rate)
         sure = abs(gain - needed) > _SURE * math.hypot(trial.error(base.spread), base_error)
-        enough = trial.answered >= max(192, 3 * self.limit // 2)
+        enough = trial.answered >= max(128, self.limit)
         if not (sure or enough):
             return
-        if upwards and self._cautious:
-            keep = gain > needed or not sure
-        else:
-            keep = gain > needed
+        keep = gain > needed or (self._cautious and not sure)
         if keep and not upwards and gain > _CHANGED:
             self._hurts = True
         self._end_trial(base, keep, gain / math.log(self.limit / base.limit))
@@ -258,13 +273,22 @@ class Knee:
         """Keep or take back the limit; `elasticity` 1: throughput went with the limit, below 0: against it."""
         upwards = self.limit > base.limit
         self._base = None
+        if upwards != keep:  # the higher limit of the two is worse
+            if elasticity < 0:
+                self._too_many = max(self.limit, base.limit)
+            if self._too_few >= min(self.limit, base.limit):
+                self._too_few = 0.0
+        else:
+            self._too_few = min(self.limit, base.limit)
+            if self._too_many <= max(self.limit, base.limit):
+                self._too_many = math.inf
         if keep and upwards:
             self._up = Direction(patience=0.5, factor=2.0 if elasticity > 0.7 else self._up.factor)
             self._down = Direction(patience=8.0, factor=0.75)
             if self._refused_level is not None and self.limit >= self._refused_level:
                 self._refused_level, self._refusals_there = None, 0
         elif keep:
-            self._down = Direction(patience=0.5, factor=0.5 if elasticity < -0.5 else 0.75)
+            self._down = Direction(patience=0.5, factor=0.5 if elasticity < -0.5 or self._cautious else 0.75)
             self._up = Direction(patience=8.0, factor=1.25)
         else:
             self._move(base.limit)
@@ -324,6 +348,7 @@ class Knee:
         if self._filled and not self._opening and self._refused_level is None and not self._hurts:
             # A throughput that stops rising may have been the work's doing; being wrong costs the server a queue.
             limit = min(self.ceiling, limit * 2)
+        self._too_few, self._too_many = 0.0, math.inf
         self._move(limit)
         self._filled = False
 
