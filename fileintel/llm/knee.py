@@ -11,7 +11,7 @@ doubling every few milliseconds to the ceiling or to `_FIRST_FLIGHT` calls, and 
   the calls that are still unanswered have waited too long for it to succeed. One that fails is repeated after
   twice as long, counted in generations: as many answers as calls fit into the limit.
 - A sample that turns out faster or slower than those before at the same limit means that the server or the work has
-  changed: the next trial is due at once. Slower by half, even before the answers are there, halves the limit on trial.
+  changed: the next trial is due at once. Calls that wait so long that throughput must be far lower halve the limit at once.
 - Calls of the opening that took longer the more calls were before them waited in a queue: the limit is halved.
 - 429, 503 and timeouts halve the limit, once per generation of calls, and mark a level that is approached by halves and
   passed only after a time in proportion to what being refused costs. Retry-After is kept; failures in a row
@@ -39,6 +39,7 @@ _OPENING_STEP_SECONDS = 0.015  # a server that refuses at once has time to say s
 _MORE_CALLS, _QUEUED = 1.5, 1.75  # so much longer beside so many more calls is queueing, not chance
 _WORTH = 0.12
 _SURE = 2.0  # standard errors
+_STALLED = 2.5
 _CHANGED, _SURE_OF_CHANGE = math.log(1.3), 3.0
 _MOST_UP_PATIENCE, _MOST_DOWN_PATIENCE = 16.0, 64.0  # generations
 _REFUSAL_COSTS, _LONGEST_RESPECT = 10.0, 30.0
@@ -185,11 +186,12 @@ class Knee:
             self._judge(self._base, now, news)
         elif news:
             self._held(news, now)
-        elif sample.known and sample.rate_at_most(now) < sample.rate / 2:
-            sample.forget()
+        elif sample.known and sample.rate_at_most(now) * _STALLED < sample.rate:
+            # Either the server has broken down under its load or the calls have become longer: try both directions.
+            self._move(max(1, self.limit // 2))
             self._too_few, self._too_many = 0.0, math.inf
-            self._down.factor = 0.5
-            self._try(max(1, self.limit // 2), cautious=True)
+            self._down = Direction(patience=0.5, factor=0.5)
+            self._up = Direction(patience=4.0, factor=2.0)
 
     def _look_for_a_queue(self, group: Group) -> None:
         at_once = self._burst.queued_beyond(group)
@@ -254,12 +256,11 @@ class Knee:
         trial, upwards = self._sample, self.limit > base.limit
         needed = _WORTH * math.log(self.limit / base.limit)
         base_error = base.error(trial.spread)
-        if base.known and trial.rate_at_most(now) < base.rate * math.exp(needed - _SURE * base_error):
+        if trial.rate_at_most(now) < base.rate * math.exp(needed - _SURE * base_error):
             return self._end_trial(base, keep=False, elasticity=0.0 if upwards else 1.0)
         if not (news and trial.known):
             return
-        base_rate = base.rate if base.known else base.rate_at_most(now)
-        gain = math.log(trial.rate / base_rate)
+        gain = math.log(trial.rate / base.rate)
         sure = abs(gain - needed) > _SURE * math.hypot(trial.error(base.spread), base_error)
         enough = trial.answered >= max(128, self.limit)
         if not (sure or enough):
@@ -288,7 +289,7 @@ class Knee:
             if self._refused_level is not None and self.limit >= self._refused_level:
                 self._refused_level, self._refusals_there = None, 0
         elif keep:
-            self._down = Direction(patience=0.5, factor=0.5 if elasticity < -0.5 or self._cautious else 0.75)
+            self._down = Direction(patience=0.5, factor=0.5 if elasticity < -0.5 else 0.75)
             self._up = Direction(patience=8.0, factor=1.25)
         else:
             self._move(base.limit)

@@ -99,10 +99,6 @@ class Sample:
             gained += closed.started
         return gained
 
-    def forget(self) -> None:
-        """Drop what is known but for the calls whose answers are still to come."""
-        self._settled, self._news = _Durations(), _Durations()
-
     @property
     def known(self) -> bool:
         """Whether there is a throughput."""
