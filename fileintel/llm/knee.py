@@ -113,8 +113,8 @@ class Knee:
         self._base: Sample | None = None  # at the limit to return to if the trial under way fails
         self._cautious = False  # the trial has more than throughput to its credit: in doubt its limit is kept
         self._too_few, self._too_many = 0.0, math.inf  # limits that trials have shown to be worse
-        self._up = Direction(patience=2.0, factor=1.5)
-        self._down = Direction(patience=0.5, factor=0.75)
+        self._up = Direction(patience=4.0, factor=1.5)
+        self._down = Direction(patience=2.0, factor=0.75)
 
     # --- what the caller asks ---
 
@@ -300,7 +300,7 @@ class Knee:
                     self._down.hurry(base.limit)
             else:
                 # A limit whose every call counts need not be doubted soon again.
-                self._down.rest(base.limit, 0.75, _MOST_DOWN_PATIENCE, 4.0 if elasticity > 0.7 else 2.0)
+                self._down.rest(base.limit, 0.75, _MOST_DOWN_PATIENCE, 8.0 if elasticity > 0.7 else 2.0)
                 if elasticity > 0.7:
                     self._up.hurry(base.limit)
 
