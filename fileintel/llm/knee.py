@@ -6,12 +6,12 @@ doubling every few milliseconds to the ceiling or to `_FIRST_FLIGHT` calls, and 
 - Throughput at a limit is (calls in flight) / (mean duration), by Little's law, sampled over calls that started while
   the limit was full; so neither a lack of work nor answers that come in waves look like a slower server.
 - Trials move the limit: a lower or a higher one is set, sampled, and kept or taken back. More calls must bring more
-  throughput: k times as many at least k ** `_WORTH` times as much, and fewer may cost no more than that. A trial ends as
-  soon as the difference is more than chance, by the standard errors of the durations (a sequential test), or as soon as
+  throughput: k times as many at least k ** `_WORTH` times as much, and fewer may cost no more than that. A trial ends
+  as soon as the difference is more than chance, by the standard errors of the durations (a sequential test), or as soon as
   the calls that are still unanswered have waited too long for it to succeed. One that fails is repeated after
   twice as long, counted in generations: as many answers as calls fit into the limit.
 - A sample that turns out faster or slower than those before at the same limit means that the server or the work has
-  changed: the next trial is due at once. Calls that wait so long that throughput must be far lower halve the limit at once.
+  changed: the next trial is due at once. Calls that wait so long that throughput must be far lower halve the limit.
 - Calls of the opening that took longer the more calls were before them waited in a queue: the limit is halved.
 - 429, 503 and timeouts halve the limit, once per generation of calls, and mark a level that is approached by halves and
   passed only after a time in proportion to what being refused costs. Retry-After is kept; failures in a row
