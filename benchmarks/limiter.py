@@ -1,8 +1,8 @@
 """Measure how near the limiter comes to a server's best throughput, on servers it knows nothing of.
 
 `python benchmarks/limiter.py` prints JSON; `--quick` takes under a minute instead of ten. Each server has a best
-concurrency that is known by construction. Six hundred greenlets ask it without end through the limiter (ceiling 600) and
-the client, as the gevent worker does, for 60 s; then as many bare greenlets as are best ask a fresh server of the
+concurrency that is known by construction. Six hundred greenlets ask it without end through the limiter (ceiling 600)
+and the client, as the gevent worker does, for 60 s; then as many bare greenlets as are best ask a fresh server of the
 same kind. The fraction is the throughput of the last sixth of the one divided by the throughput of the other. Every
 trial is a process of its own, and so is its server.
 """

@@ -7,8 +7,8 @@ doubling every few milliseconds to the ceiling or to `_FIRST_FLIGHT` calls, and 
   the limit was full; so neither a lack of work nor answers that come in waves look like a slower server.
 - Trials move the limit: a lower or a higher one is set, sampled, and kept or taken back. More calls must bring more
   throughput: k times as many at least k ** `_WORTH` times as much, and fewer may cost no more than that. A trial ends
-  as soon as the difference is more than chance, by the standard errors of the durations (a sequential test), or as soon as
-  the calls that are still unanswered have waited too long for it to succeed. One that fails is repeated after
+  as soon as the difference is more than chance, by the standard errors of the durations (a sequential test), or as
+  soon as the calls that are still unanswered have waited too long for it to succeed. One that fails is repeated after
   twice as long, counted in generations: as many answers as calls fit into the limit.
 - A sample that turns out faster or slower than those before at the same limit means that the server or the work has
   changed: the next trial is due at once. Calls that wait so long that throughput must be far lower halve the limit.
