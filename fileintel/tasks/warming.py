@@ -66,6 +66,8 @@ def warm_up_computing() -> None:
         "graphrag.query.context_builder.community_context",
         "graphrag.query.context_builder.local_context",
         "graphrag.query.context_builder.source_context",
+        "graphrag.query.context_builder.rate_prompt",
+        "graphrag.prompts.query.drift_search_system_prompt",
     ):
         importlib.import_module(module)
     models.tokenizer().count("rehearsal")

@@ -2,35 +2,139 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import pytest
 from deployment import Deployment
 from llm_server import corpus
 
 from fileintel.model import Collection
+from fileintel.store import retrieval
+from fileintel.store.engine import row
+
+# Its communities of level 0 are larger than a cluster may be in places, so that there is a level 1.
+TEXTS = corpus(30, 4, padding=5)
 
 
 @pytest.fixture(scope="module")
 def asked(deployment: Deployment) -> Collection:
-    collection = deployment.collection("asked", corpus(6, 5, padding=9).texts)
+    collection = deployment.collection("asked", TEXTS.texts)
     assert deployment.build(collection).state == "complete"
     return collection
 
 
-@pytest.mark.parametrize("mode", ["basic", "local", "global", "auto"])
+def text_of(heard: list[tuple[str, dict[str, Any]]]) -> str:
+    return "".join(data["text"] for kind, data in heard if kind == "delta")
+
+
+def map_prompt(deployment: Deployment) -> str:
+    return str(deployment.llm.stats("last")["kinds"]["map"]["last"]["messages"][0]["content"])
+
+
+@pytest.mark.parametrize("mode", ["basic", "local", "global", "drift", "graph", "auto"])
 def test_answer_streams_and_cites(deployment: Deployment, asked: Collection, mode: str) -> None:
     heard, query = deployment.ask(asked, "Who knows whom?", mode)
     assert query.state == "complete", query.error
-    assert "".join(data["text"] for kind, data in heard if kind == "delta") == query.answer.text
+    assert text_of(heard) == query.answer.text
     assert heard[-1][0] == "answer"
     assert query.answer.citations
     for citation in query.answer.citations:
         assert citation.document_name.startswith("asked-") and citation.quote
     assert query.answer.index_version is not None
+    kept = row("SELECT count(*) AS n FROM query_calls WHERE query_id = :id", id=query.id)
+    assert kept is not None and kept["n"] == 0
 
 
 def test_graph_modes_need_a_graph(deployment: Deployment) -> None:
     collection = deployment.collection("ungraphed", ["Alice knows Bob. Bob knows Carol."])
-    _, query = deployment.ask(collection, "Who knows whom?", "local")
-    assert query.state == "failed" and query.error_code == "conflict"
+    for mode in ("local", "drift"):
+        _, query = deployment.ask(collection, "Who knows whom?", mode)
+        assert query.state == "failed" and query.error_code == "conflict"
     _, query = deployment.ask(collection, "Who knows whom?", "auto")
     assert query.state == "complete" and query.answer.mode == "basic"
+
+
+def test_drift_goes_from_reports_to_two_rounds_of_follow_up_questions(
+    deployment: Deployment, asked: Collection
+) -> None:
+    deployment.llm.reset()
+    _, query = deployment.ask(asked, "Who advises whom, and who pays?", "drift")
+    assert query.answer.mode == "drift" and query.answer.tokens_in > 0
+    kinds = deployment.llm.stats()["kinds"]
+    assert kinds["expand"]["count"] == 1 and 1 <= kinds["primer"]["count"] <= 5
+    # Eight in each round; the scripted primer proposes one per report, each answer one more.
+    assert 6 <= kinds["follow_up"]["count"] <= 16 and kinds["follow_up"]["repeated"] == 0
+    assert kinds["answer"]["count"] == 1
+    assert kinds["follow_up"]["peak"] > 1
+
+
+def test_dynamic_selection_reads_what_the_ratings_lead_to(deployment: Deployment, asked: Collection) -> None:
+    name = sorted(TEXTS.communities[2])[0].capitalize()
+    deployment.llm.reset()
+    _, query = deployment.ask(asked, f"What is known about {name}?", "global", dynamic_selection=True)
+    assert query.state == "complete", query.error
+    hierarchy = retrieval.hierarchy(query.answer.index_version)
+    tops = [community for community in hierarchy if community.level == 0]
+    kinds = deployment.llm.stats()["kinds"]
+    assert len(tops) <= kinds["rate"]["count"] < len(hierarchy) + 1 and kinds["rate"]["repeated"] == 0
+    assert kinds["map"]["count"] >= 1
+    chosen = map_prompt(deployment)
+    deployment.ask(asked, f"What is known about {name}?", "global")
+    assert name.upper() in chosen and len(chosen) < len(map_prompt(deployment))
+
+
+def test_community_level_and_response_type_reach_the_prompts(deployment: Deployment, asked: Collection) -> None:
+    for mode in ("basic", "local", "global", "drift"):
+        deployment.llm.reset()
+        _, query = deployment.ask(asked, "Who knows whom?", mode, response_type="List of 3-7 points")
+        assert query.state == "complete", query.error
+        last = deployment.llm.stats("last")["kinds"]["answer"]["last"]
+        assert "List of 3-7 points" in last["messages"][0]["content"], mode
+    shown = []
+    for level in (0, 5):
+        deployment.llm.reset()
+        deployment.ask(asked, "Who knows whom?", "global", community_level=level)
+        shown.append(map_prompt(deployment))
+    assert shown[0] != shown[1]
+
+
+def test_twenty_questions_at_once_each_stream_their_own_answer(deployment: Deployment, asked: Collection) -> None:
+    modes = ["basic", "local", "global", "drift"]
+    names = sorted(name.capitalize() for name in TEXTS.entities)
+    questions = [
+        (modes[number % 4], f"What is known about {names[number]}?", {"dynamic_selection": number % 8 == 2})
+        for number in range(20)
+    ]
+    deployment.llm.configure(latency=0.3, piece_delay=0.02)
+    deployment.llm.reset()
+    started = time.monotonic()
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda q: deployment.ask(asked, q[1], q[0], **q[2]), questions))
+    took = time.monotonic() - started
+    for (mode, question, _), (heard, query) in zip(questions, answers, strict=True):
+        assert query.state == "complete" and query.answer.mode == mode, (question, query.error)
+        assert query.question == question and text_of(heard) == query.answer.text
+        assert sum(kind == "delta" for kind, _ in heard) > 1
+        assert query.answer.citations
+    total = deployment.llm.stats()
+    print(f"{total['count']} calls, {total['peak']} at once, {took:.1f} s")
+    # One after the other, the calls alone would take several times as long.
+    assert total["peak"] > 20 and took < 0.5 * 0.3 * total["count"]
+    (worker,) = deployment.workers("gevent")
+    assert worker["longest_stall_ms"] < 50, worker
+
+
+def test_an_unreadable_follow_up_answer_costs_its_finding_and_not_the_question(
+    deployment: Deployment, asked: Collection
+) -> None:
+    deployment.llm.configure(bad_answer_rate=1.0, fault_kinds="follow_up")
+    try:
+        _, query = deployment.ask(asked, "Who trains whom?", "drift")
+        assert query.state == "complete" and query.answer.citations
+        deployment.llm.configure(fault_kinds="primer")
+        _, query = deployment.ask(asked, "Who trains whom?", "drift")
+        assert query.state == "failed" and query.error_code == "model-answer"
+    finally:
+        deployment.llm.configure(bad_answer_rate=0.0, fault_kinds="")
