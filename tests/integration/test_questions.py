@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from deployment import Deployment
+from deployment import Deployment, wait_for
 from llm_server import corpus
 
 from fileintel.model import Collection
-from fileintel.store import retrieval
+from fileintel.store import queries, query_calls, retrieval
 from fileintel.store.engine import row
+from fileintel.tasks import bells, models
 
 # Its communities of level 0 are larger than a cluster may be in places, so that there is a level 1.
 TEXTS = corpus(30, 4, padding=5)
@@ -107,23 +107,49 @@ def test_twenty_questions_at_once_each_stream_their_own_answer(deployment: Deplo
         (modes[number % 4], f"What is known about {names[number]}?", {"dynamic_selection": number % 8 == 2})
         for number in range(20)
     ]
-    deployment.llm.configure(latency=0.3, piece_delay=0.02)
+    # Every question's first call is held until all of them wait; the embeddings they plan with are known by then.
+    models.embed([question for _, question, _ in questions])
+    deployment.llm.configure(hold=True, piece_delay=0.01)
     deployment.llm.reset()
-    started = time.monotonic()
     with ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(lambda q: deployment.ask(asked, q[1], q[0], **q[2]), questions))
-    took = time.monotonic() - started
+        asking = [pool.submit(deployment.ask, asked, question, mode, **more) for mode, question, more in questions]
+        try:
+            wait_for(lambda: deployment.llm.stats()["in_flight"] >= 20, 120, "a call in flight for each question")
+        finally:
+            deployment.llm.configure(hold=False)
+        answers = [each.result() for each in asking]
+    deployment.llm.configure(piece_delay=0.0)
     for (mode, question, _), (heard, query) in zip(questions, answers, strict=True):
         assert query.state == "complete" and query.answer.mode == mode, (question, query.error)
         assert query.question == question and text_of(heard) == query.answer.text
         assert sum(kind == "delta" for kind, _ in heard) > 1
         assert query.answer.citations
-    total = deployment.llm.stats()
-    print(f"{total['count']} calls, {total['peak']} at once, {took:.1f} s")
-    # One after the other, the calls alone would take several times as long.
-    assert total["peak"] > 20 and took < 0.5 * 0.3 * total["count"]
     (worker,) = deployment.workers("gevent")
     assert worker["longest_stall_ms"] < 50, worker
+
+
+def test_a_killed_worker_repeats_the_calls_in_flight_at_most(deployment: Deployment, asked: Collection) -> None:
+    deployment.llm.reset()
+    query = queries.create(asked.id, "Who visits whom, and who insures them?", "drift")
+    bells.ring_query(query.id)
+    wait_for(lambda: "follow_up" in deployment.llm.stats()["kinds"], 120, "the first follow-up question")
+    deployment.llm.configure(hold=True)
+    wait_for(
+        lambda: (found := query_calls.unanswered(query.id)) and deployment.llm.stats()["in_flight"] >= len(found),
+        60,
+        "a round whose calls are all held",
+    )
+    before = {call.kind for call in query_calls.answered(query.id)}
+    deployment.kill("graphrag")
+    deployment.llm.configure(hold=False)
+    deployment.start("graphrag")
+    wait_for(lambda: queries.get(query.id).state != "answering", 120, "the reaper to free the question")
+    wait_for(lambda: queries.get(query.id).state in ("complete", "failed"), 120, "the answer")
+    answer = queries.get(query.id).answer
+    assert answer is not None and answer.mode == "drift" and answer.citations
+    kinds = deployment.llm.stats()["kinds"]
+    assert {"expand", "primer"} <= before
+    assert all(kinds[kind]["answered_again"] == 0 for kind in ("expand", "primer", "follow_up")), kinds
 
 
 def test_an_unreadable_follow_up_answer_costs_its_finding_and_not_the_question(
