@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import gc
 import importlib
+import logging
 import socket
 import time
 from collections.abc import Iterator
+
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from fileintel.errors import ServiceError
 from fileintel.graph.extract import extract_graph
@@ -16,6 +20,8 @@ from fileintel.graph.summarize import summarize_descriptions
 from fileintel.model import ChatAnswer, ChatRequest
 from fileintel.store import engine, health
 from fileintel.tasks import models
+
+logger = logging.getLogger(__name__)
 
 _REPORT = '{"title": "-", "summary": "-", "findings": [], "rating": 1, "rating_explanation": "-"}'
 _EXTRACTION = '("entity"<|>A<|>EVENT<|>a)##("relationship"<|>A<|>A<|>a<|>1)##<|COMPLETE|>'
@@ -56,6 +62,22 @@ def warm_up_asking() -> None:
     )
     community_report(0, 0, text, chat=rehearsal, model="", max_length=10, stage_inputs=None)
     _spare_garbage_search()
+
+
+def warm_up_ringing() -> None:
+    """Reach the broker as bells do, which takes tens of milliseconds of CPU the first time; one that is away just now
+    leaves that to the first bell."""
+    from fileintel.tasks.app import app
+
+    try:
+        with app.producer_pool.acquire(block=True) as producer:
+            app.amqp.create_task_message("rehearsal", "query.plan", ["rehearsal"], {})
+            app.amqp.router.route({"queue": "rag_processing"}, "query.plan")
+            producer.connection.ensure_connection(max_retries=1, timeout=2)
+            # The pool of connections that messages are written through makes its first one here.
+            producer.channel.client.ping()
+    except (OperationalError, RedisError) as error:
+        logger.warning("the broker is not warmed up: %s", type(error).__name__)
 
 
 def warm_up_computing() -> None:
