@@ -19,6 +19,7 @@ from fileintel.llm.embedded.overall import focus
 from fileintel.llm.embedded.themes import Report, global_map
 
 _RATINGS = 5
+_FOLLOW_UPS = 1  # of each fold of reports: reading the sources of one takes a second
 _FOUND = 60  # the score of a follow-up that found an answer: it has one or it has none
 _REPORT_OF = re.compile(r"\[Data: Reports \((\d+)\)\]")
 _REFERENCE = re.compile(r"\s*\[Data:[^\]]*\]")
@@ -34,7 +35,7 @@ def rate_report(question: str, report: Report, minilm: MiniLM) -> str:
 
 
 def drift_primer(question: str, reports: Sequence[Report], minilm: MiniLM) -> str:
-    """Answer from reports by their sentences, and propose a follow-up question for each report that bears on it."""
+    """Answer from reports by their sentences, and propose to look closer at the report that bears on it most."""
     points = json.loads(global_map(question, reports, minilm))["points"]
     titles = {str(report.id): report.title for report in reports}
     bearing = dict.fromkeys(number for point in points for number in _REPORT_OF.findall(point["description"]))
@@ -42,7 +43,7 @@ def drift_primer(question: str, reports: Sequence[Report], minilm: MiniLM) -> st
         {
             "intermediate_answer": " ".join(_REFERENCE.sub("", point["description"]) for point in points),
             "score": max((point["score"] for point in points), default=0),
-            "follow_up_queries": [f"{question.strip()} {titles[number]}" for number in bearing],
+            "follow_up_queries": [f"{question.strip()} {titles[number]}" for number in bearing][:_FOLLOW_UPS],
         },
         ensure_ascii=False,
     )
