@@ -14,7 +14,7 @@ RunState = Literal["running", "complete", "failed", "cancelled"]
 ItemState = Literal["pending", "leased", "done", "failed"]
 QueryState = Literal["queued", "answering", "complete", "failed"]
 Scope = Literal["read", "write", "admin"]
-QueryMode = Literal["basic", "local", "global", "auto"]
+QueryMode = Literal["basic", "local", "global", "drift", "graph", "auto"]
 
 
 def content_hash(*parts: object) -> str:
@@ -143,8 +143,8 @@ class Stage:
     """What a chat call is for, beside its messages: the embedded extractive model works from this, an LLM
     server never sees it.
 
-    `name` is one of extract_graph, summarize_descriptions, community_report, answer, global_map, global_reduce;
-    `inputs` is the JSON-serialisable input of that stage.
+    `name` is one of extract_graph, summarize_descriptions, community_report, answer, rate_report, global_map,
+    global_reduce, drift_primer, drift_local; `inputs` is the JSON-serialisable input of that stage.
     """
 
     name: str
@@ -362,7 +362,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A question put to a collection and what came of it."""
+    """A question put to a collection and what came of it.
+
+    `community_level` is the finest level whose reports are read (None: the mode's own), `response_type` the form and
+    length asked for, `dynamic_selection` whether the reports of a global question are chosen by the LLM.
+    """
 
     id: str
     collection_id: str
@@ -374,6 +378,9 @@ class Query:
     error: str | None
     created_at: datetime
     finished_at: datetime | None
+    community_level: int | None = None
+    response_type: str | None = None
+    dynamic_selection: bool = False
 
 
 # --- work ------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from fileintel.model import ApiKey, Document, IndexRun, Query, QueryMode, Scope,
 from fileintel.store.model_servers import FailingModelServer
 
 MAX_QUESTION = 8_000
+MAX_RESPONSE_TYPE = 200
 Item = TypeVar("Item")
 
 
@@ -21,6 +22,17 @@ def _no_nul(value: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_no_nul)]
+
+
+def _one_printable_line(value: str) -> str:
+    line = " ".join(value.split())
+    if not line or not line.isprintable():
+        raise ValueError("must be one line of printable characters")
+    return line
+
+
+# It becomes a line of the prompt's rules.
+ResponseType = Annotated[str, AfterValidator(_one_printable_line)]
 
 
 class Body(BaseModel):
@@ -37,10 +49,29 @@ class NewCollection(Body):
 
 
 class NewQuery(Body):
-    """A question to a collection; `auto` chooses the mode by the question."""
+    """A question to a collection; `auto` chooses among basic, local and global by the question, `graph` between local
+    and global."""
 
     question: Text = Field(max_length=MAX_QUESTION, examples=["Who signed the contract with Nordhafen?"])
     mode: QueryMode = Field("auto", examples=["auto"])
+    community_level: int | None = Field(
+        None,
+        ge=0,
+        le=100,
+        description="the finest level of communities whose reports are read, 0 is the coarsest; not for basic",
+        examples=[2],
+    )
+    response_type: ResponseType | None = Field(
+        None,
+        max_length=MAX_RESPONSE_TYPE,
+        description="form and length of the answer in a few words",
+        examples=["List of 3-7 points"],
+    )
+    dynamic_selection: bool = Field(
+        False,
+        description="for global: let the LLM choose the reports, from the coarsest level down",
+        examples=[False],
+    )
 
 
 class NewKey(Body):
@@ -249,6 +280,9 @@ QUERY = {
     "error": None,
     "created_at": _AT,
     "finished_at": "2026-03-02T09:30:04Z",
+    "community_level": None,
+    "response_type": "Single sentence",
+    "dynamic_selection": False,
 }
 KEY = {
     "id": "1f0c3f0e-0c62-4d0b-8f9d-9a115f6c1c9e",

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from fileintel.cli import output
+from fileintel.cli import query as asking
 from fileintel.cli.collection import Name
 from fileintel.errors import ConflictError, FileIntelError
 
@@ -195,6 +196,21 @@ def _value(item: dict[str, Any], column: str) -> object:
     if isinstance(value, float):
         return f"{value:g}"
     return output.shorten(value, 100) if isinstance(value, str) else value
+
+
+@app.command()
+def query(
+    collection: Name,
+    question: asking.Question,
+    mode: asking.ModeOption = asking.Mode.GRAPH,
+    community_level: asking.CommunityLevel = None,
+    response_type: asking.ResponseType = None,
+    dynamic: asking.Dynamic = False,
+    wait: asking.Wait = 600,
+    as_json: output.Json = False,
+) -> None:
+    """Ask the collection's graph a question, as `fileintel query` does."""
+    asking.query(collection, question, mode, community_level, response_type, dynamic, wait, as_json)
 
 
 @app.command()

@@ -103,9 +103,11 @@ class Store:
         self.keys[secret] = replace(self.keys[secret], name=name)
         return self.keys[secret], secret
 
-    def create_query(self, collection_id: str, question: str, mode: Any) -> Query:
+    def create_query(self, collection_id: str, question: str, mode: Any, **options: Any) -> Query:
         number = f"q{next(self._numbers)}"
-        self.queries[number] = Query(number, collection_id, question, mode, "queued", None, None, None, AT, None)
+        self.queries[number] = Query(
+            number, collection_id, question, mode, "queued", None, None, None, AT, None, **options
+        )
         return self.queries[number]
 
     def cancel(self, run_id: int) -> IndexRun:

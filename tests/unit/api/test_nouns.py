@@ -101,8 +101,36 @@ def test_questions(api: TestClient, store: Store, scene: SimpleNamespace) -> Non
     problem(api.get("/api/v2/queries/nowhere", headers=scene.read), 404)
 
 
+def test_question_options(api: TestClient, store: Store, scene: SimpleNamespace) -> None:
+    body = {
+        "question": "Who?",
+        "community_level": 1,
+        "response_type": " Single \t sentence ",
+        "dynamic_selection": True,
+    }
+    query = api.post("/api/v2/collections/minutes/queries", json=body, headers=scene.read).json()
+    assert (query["community_level"], query["response_type"], query["dynamic_selection"]) == (
+        1,
+        "Single sentence",
+        True,
+    )
+
+
 @pytest.mark.parametrize(
-    "body", [{}, {"question": ""}, {"question": " \n"}, {"question": "x" * 9000}, {"question": "?", "mode": "deep"}]
+    "body",
+    [
+        {},
+        {"question": ""},
+        {"question": " \n"},
+        {"question": "x" * 9000},
+        {"question": "?", "mode": "deep"},
+        {"question": "?", "community_level": -1},
+        {"question": "?", "mode": "basic", "community_level": 1},
+        {"question": "?", "mode": "local", "dynamic_selection": True},
+        {"question": "?", "response_type": ""},
+        {"question": "?", "response_type": "one\x1bline"},
+        {"question": "?", "response_type": "x" * 201},
+    ],
 )
 def test_bad_questions(api: TestClient, scene: SimpleNamespace, body: Any) -> None:
     problem(api.post("/api/v2/collections/minutes/queries", json=body, headers=scene.read), 422)
@@ -118,8 +146,9 @@ def test_questions_nothing_can_answer_yet(api: TestClient, store: Store, scene: 
             store.document(scene.secret, "x", state)
         details.append(problem(api.post(where, json=question, headers=scene.read), 409)["detail"])
     assert "document add secret" in details[0] and "says why" in details[1] and "wait" in details[2]
-    answer = api.post("/api/v2/collections/minutes/queries", json={**question, "mode": "global"}, headers=scene.read)
-    assert "graphrag index minutes" in problem(answer, 409)["detail"]
+    for mode in ("local", "global", "drift", "graph"):
+        answer = api.post("/api/v2/collections/minutes/queries", json={**question, "mode": mode}, headers=scene.read)
+        assert "graphrag index minutes" in problem(answer, 409)["detail"]
 
 
 def stream(api: TestClient, query_id: str, headers: dict[str, str]) -> list[tuple[str, Any]]:

@@ -246,6 +246,24 @@ def test_query(run: Run, asked: Answers) -> None:
     assert told.json["answer"]["text"] == ANSWER["text"] and told.err == ""
 
 
+def test_query_options(run: Run, asked: Answers) -> None:
+    options = ("--community-level", "2", "--response-type", "Single sentence", "--dynamic")
+    for command, mode in ((("query",), "auto"), (("graphrag", "query"), "graph")):
+        asked.asked.clear()
+        outcome = run(*command, "minutes", "Who?", *options)
+        assert outcome.code == 0 and outcome.out.startswith("It was Ines Brandt [1].\n")
+        assert json.loads(asked.asked[0].content) == {
+            "question": "Who?",
+            "mode": mode,
+            "community_level": 2,
+            "response_type": "Single sentence",
+            "dynamic_selection": True,
+        }
+    asked.asked.clear()
+    assert run("graphrag", "query", "minutes", "Who?", "--mode", "drift", "--no-dynamic", "--json").code == 0
+    assert json.loads(asked.asked[0].content) == {"question": "Who?", "mode": "drift"}
+
+
 def test_an_answer_that_begins_anew_or_changes_is_shown_whole(run: Run, asked: Answers) -> None:
     asked.canned["GET /queries/q1/events"] = sse(
         ("delta", {"text": "It w"}), ("restart", {}), ("delta", {"text": "It was\x1b Ines [9]"}), ("answer", ANSWER)
