@@ -293,6 +293,27 @@ class CommunityReport:
     findings: tuple[Finding, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a text unit says that a subject did: GraphRAG's covariate of type claim.
+
+    `object` may be NONE; `status` is TRUE, FALSE or SUSPECTED; dates are ISO 8601, or NONE; `source_text` quotes the
+    text unit. All of it is as the LLM wrote it.
+    """
+
+    id: str
+    human_readable_id: int
+    text_unit_id: str
+    subject: str
+    object: str
+    type: str
+    status: str
+    start_date: str
+    end_date: str
+    description: str
+    source_text: str
+
+
 # --- questions -------------------------------------------------------------------------------
 
 
