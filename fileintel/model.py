@@ -14,6 +14,8 @@ RunState = Literal["running", "complete", "failed", "cancelled"]
 ItemState = Literal["pending", "leased", "done", "failed"]
 QueryState = Literal["queued", "answering", "complete", "failed"]
 Scope = Literal["read", "write", "admin"]
+# GraphRAG's two ways to a graph: an LLM reads every text unit, or noun phrases are found without one.
+IndexMethod = Literal["standard", "fast"]
 QueryMode = Literal["basic", "local", "global", "auto"]
 
 
@@ -407,7 +409,10 @@ class StepProgress:
 
 @dataclass(frozen=True, slots=True)
 class IndexRun:
-    """One building of a collection's index; its id is the index version it writes."""
+    """One building of a collection's index; its id is the index version it writes.
+
+    `claims` says whether claims are extracted.
+    """
 
     id: int
     collection_id: str
@@ -422,6 +427,8 @@ class IndexRun:
     calls_remembered: int
     tokens_in: int
     tokens_out: int
+    method: IndexMethod = "standard"
+    claims: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,6 +445,8 @@ class IndexVersion:
     relationships: int
     communities: int
     reports: int
+    method: IndexMethod = "standard"
+    claims: int = 0
 
 
 Vector = Sequence[float]

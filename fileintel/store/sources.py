@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fileintel.store.engine import row, rows
 
 
@@ -28,3 +30,9 @@ def unsettled(collection_id: str) -> bool:
         )
         is not None
     )
+
+
+def texts(unit_ids: Sequence[str]) -> dict[str, str]:
+    """The texts of those of the text units that there still are, by id."""
+    found = rows("SELECT id, text FROM text_units WHERE id = ANY(:ids)", ids=list(unit_ids))
+    return {unit["id"]: unit["text"] for unit in found}

@@ -22,7 +22,7 @@ _CLAIM = """
     ) c
     WHERE w.run_id = c.run_id AND w.step = c.step AND w.key = c.key
     RETURNING w.key, w.attempts,
-        CASE WHEN w.step = 'extract_graph'
+        CASE WHEN w.step IN ('extract_graph', 'extract_covariates')
              THEN jsonb_build_object('text', (SELECT text FROM text_units WHERE id = w.key))
              ELSE w.input END AS input
 """

@@ -8,7 +8,7 @@ from typing import Any
 from kombu.exceptions import OperationalError
 
 from fileintel.errors import ConflictError, ServiceError
-from fileintel.model import IndexRun
+from fileintel.model import IndexMethod, IndexRun
 from fileintel.settings import load
 from fileintel.store import documents, queries, runs, work
 from fileintel.store.workers import Bell
@@ -75,23 +75,28 @@ def ring(bell: Bell) -> None:
         ring_run(int(bell.id))
 
 
-def start_index(collection_id: str) -> IndexRun:
-    """Begin building a collection's index, or join the build that is running.
+def start_index(collection_id: str, *, method: IndexMethod | None = None, claims: bool | None = None) -> IndexRun:
+    """Begin building a collection's index, or join the build that is running; None means as in its last run.
 
-    Raises ConflictError when there is no document to build from.
+    Raises ConflictError when there is no document to build from or a build of another kind is running, InputError when
+    the model cannot build as asked.
     """
     states = documents.states(collection_id)
     if sum(states.values()) == states.get("failed", 0):
         raise ConflictError("the collection holds no readable document: add one before building its index")
     settings = load()
+    from fileintel.tasks import methods
     from fileintel.tasks.models import staged
 
+    chosen, with_claims = methods.choose(collection_id, settings.chat_model, method, claims)
     found, new = runs.start(
         collection_id,
         step=steps.FIRST,
         chat_model=settings.chat_model,
         embedding_model=settings.embedding_model,
         parameters={
+            "method": chosen,
+            "claims": with_claims,
             "chat_model": settings.chat_model,
             "entity_types": settings.entity_type_list,
             "max_gleanings": 0 if staged(settings.chat_model) else settings.max_gleanings,
@@ -104,6 +109,8 @@ def start_index(collection_id: str) -> IndexRun:
     )
     if new:
         ring_run(found.id)
+    else:
+        methods.refuse_another(found, method, claims)
     return found
 
 

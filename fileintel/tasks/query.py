@@ -20,7 +20,7 @@ from fileintel.search.ranking import fuse
 from fileintel.search.refusal import is_refusal
 from fileintel.search.routing import route
 from fileintel.settings import load
-from fileintel.store import collections, graph, queries, retrieval
+from fileintel.store import collections, covariates, graph, queries, retrieval
 from fileintel.tasks import bells, events, models, process
 from fileintel.tasks.app import app
 
@@ -132,6 +132,7 @@ def _plan_local(
         reports=graph.reports_of(version, [community.number for community in communities]),
         communities=communities,
         units=_once([*hits, *retrieval.units(collection.id, units)]),
+        claims=covariates.claims_about(version, [entity.title for entity in entities]),
         tokenizer=models.tokenizer(),
         model=models.chat_model_name(),
     )
