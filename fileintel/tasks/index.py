@@ -129,7 +129,7 @@ def _persist(write: Callable[[], T]) -> T:
 
 
 def _move_on(run_id: int, name: str) -> None:
-    if runs.advance(run_id, name, steps.following(name)):
+    if runs.advance(run_id, name, steps.following(name, runs.parameters(run_id))):
         bells.ring_run(run_id)
 
 

@@ -16,7 +16,7 @@ from fileintel.graph.summarize import summarize_descriptions
 from fileintel.model import CommunityReport, Finding, WorkItem
 from fileintel.protocols import ChatModel
 from fileintel.store import graph, runs, sources, versions, work
-from fileintel.tasks import models
+from fileintel.tasks import claims, fast, models
 
 Items = Iterator[tuple[str, dict[str, Any]]]
 ONE = "all"
@@ -29,6 +29,11 @@ class NotYet(Exception):
     def __init__(self, seconds: float) -> None:
         super().__init__(f"not before {seconds} s")
         self.seconds = seconds
+
+
+def is_fast(parameters: Mapping[str, Any]) -> bool:
+    """Whether a run with these parameters is one of the fast method."""
+    return bool(parameters.get("method") == "fast")
 
 
 # --- plans: a step's items (key, input) ------------------------------------------------------
@@ -55,6 +60,9 @@ def _plan_summaries(run_id: int) -> Items:
 
 def _plan_reports(run_id: int) -> Items:
     parameters = runs.parameters(run_id)
+    if is_fast(parameters):
+        yield from fast.text_reports(run_id, parameters)
+        return
     contexts = report_contexts(
         graph.communities(run_id, limit=10_000_000),
         graph.entities_by_number(run_id),
@@ -109,6 +117,8 @@ def _plan_embeddings(run_id: int) -> Items:
 PLANS: Mapping[str, Callable[[int], Items]] = {
     "create_base_text_units": _one,
     "extract_graph": _plan_extract,
+    "extract_graph_nlp": fast.plan_phrases,
+    "extract_covariates": claims.plan_claims,
     "merge": _one,
     "summarize_descriptions": _plan_summaries,
     "finalize_graph": _one,
@@ -162,6 +172,7 @@ def _report(item: WorkItem, chat: ChatModel, parameters: Mapping[str, Any]) -> d
         model=parameters["chat_model"],
         max_length=parameters["report_max_length"],
         stage_inputs=item.input.get("rows"),
+        from_text_units=is_fast(parameters),
     )
     return {
         "id": report.id,
@@ -177,6 +188,7 @@ def _report(item: WorkItem, chat: ChatModel, parameters: Mapping[str, Any]) -> d
 
 ASK: Mapping[str, Callable[[WorkItem, ChatModel, Mapping[str, Any]], dict[str, Any]]] = {
     "extract_graph": _extract,
+    "extract_covariates": claims.ask_claims,
     "summarize_descriptions": _summarize,
     "create_community_reports": _report,
 }
@@ -196,10 +208,13 @@ def _base_text_units(item: WorkItem) -> dict[str, Any]:
 
 
 def _merge(item: WorkItem) -> dict[str, Any]:
-    extracted = work.outputs(item.run_id, "extract_graph")
-    merged = number_stably(
-        merge((unit, extraction_of(stored)) for unit, stored in extracted), graph.numbers(item.run_id)
-    )
+    if is_fast(runs.parameters(item.run_id)):
+        merged = fast.make_noun_graph(item.run_id)
+    else:
+        extracted = work.outputs(item.run_id, "extract_graph")
+        merged = number_stably(
+            merge((unit, extraction_of(stored)) for unit, stored in extracted), graph.numbers(item.run_id)
+        )
     given = {entity.id: entity.human_readable_id for entity in merged.entities}
     given |= {relationship.id: relationship.human_readable_id for relationship in merged.relationships}
     graph.save_numbers(item.run_id, given)
@@ -237,12 +252,15 @@ def _embed(item: WorkItem) -> dict[str, Any]:
 
 
 def _publish(item: WorkItem) -> dict[str, Any]:
+    if runs.get(item.run_id).claims:
+        claims.save_claims(item.run_id)
     versions.publish(item.run_id)
     return {}
 
 
 COMPUTE: Mapping[str, Callable[[WorkItem], dict[str, Any]]] = {
     "create_base_text_units": _base_text_units,
+    "extract_graph_nlp": fast.find_phrases,
     "merge": _merge,
     "finalize_graph": _finalize,
     "create_communities": _cluster,
