@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from itertools import count
 from typing import Any
 
 from fileintel.errors import ModelAnswerError
@@ -87,18 +85,6 @@ def read_claims(answers: Iterable[str], unit: str) -> list[Claim]:
         key = content_hash("claim", *said)[:32]
         found.setdefault(key, Claim(key, len(found), *said))
     return list(found.values())
-
-
-def number_claims(claims: Iterable[Claim], known: Mapping[str, int]) -> list[Claim]:
-    """Give claims, in the collection's order, the numbers they had in its earlier graphs (`known`, by id), or new ones.
-
-    Numbers are shown beside claims and stand in prompts: a claim that comes or goes must not renumber the others.
-    """
-    fresh = count(1 + max(known.values(), default=-1))
-    numbered = (
-        replace(claim, human_readable_id=known[claim.id] if claim.id in known else next(fresh)) for claim in claims
-    )
-    return sorted(numbered, key=lambda claim: claim.human_readable_id)
 
 
 def claims_json(claims: Sequence[Claim]) -> dict[str, Any]:

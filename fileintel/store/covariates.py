@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Connection
 
 from fileintel.model import Claim
 from fileintel.store.engine import as_json, rows, run, transaction
+from fileintel.store.graph_writing import Numbering
 
 # What a deleted document claimed is gone with it, also from the version that is still published.
 _HELD = """
@@ -43,36 +47,47 @@ def claims_about(version: int, subjects: Sequence[str], limit: int = 1000) -> li
     return [Claim(**claim) for claim in found]
 
 
-def save_claims(version: int, claims_: Sequence[Claim]) -> None:
-    """Write a version's claims, replacing what an interrupted try left."""
+def save_claims(version: int, claims_: Iterable[Claim], at_once: int = 1000) -> None:
+    """Write a version's claims under the collection's numbers, replacing what an interrupted try left.
+
+    Numbers stand in prompts: a claim that comes or goes must not renumber the others.
+    """
+    left = iter(claims_)
     with transaction() as connection:
         run(connection, "DELETE FROM covariates WHERE version = :v", v=version)
-        run(
-            connection,
-            """INSERT INTO covariates (version, id, number, text_unit_id, subject, object, type, status, start_date,
-                   end_date, description, source_text)
-               SELECT :v, id, number, text_unit_id, subject, object, type, status, start_date, end_date, description,
-                   source_text
-               FROM jsonb_to_recordset(CAST(:it AS jsonb)) AS c(id text, number int, text_unit_id text, subject text,
-                   object text, type text, status text, start_date text, end_date text, description text,
-                   source_text text)""",
-            v=version,
-            it=as_json(
-                [
-                    {
-                        "id": c.id,
-                        "number": c.human_readable_id,
-                        "text_unit_id": c.text_unit_id,
-                        "subject": c.subject,
-                        "object": c.object,
-                        "type": c.type,
-                        "status": c.status,
-                        "start_date": c.start_date,
-                        "end_date": c.end_date,
-                        "description": c.description,
-                        "source_text": c.source_text,
-                    }
-                    for c in claims_
-                ]
-            ),
-        )
+        numbering = Numbering(connection, version)
+        while some := list(itertools.islice(left, at_once)):
+            numbers = numbering.of([claim.id for claim in some])
+            _insert(connection, version, some, numbers)
+
+
+def _insert(connection: Connection, version: int, some: Sequence[Claim], numbers: Sequence[int]) -> None:
+    run(
+        connection,
+        """INSERT INTO covariates (version, id, number, text_unit_id, subject, object, type, status, start_date,
+               end_date, description, source_text)
+           SELECT :v, id, number, text_unit_id, subject, object, type, status, start_date, end_date, description,
+               source_text
+           FROM jsonb_to_recordset(CAST(:it AS jsonb)) AS c(id text, number int, text_unit_id text, subject text,
+               object text, type text, status text, start_date text, end_date text, description text,
+               source_text text)""",
+        v=version,
+        it=as_json(
+            [
+                {
+                    "id": c.id,
+                    "number": number,
+                    "text_unit_id": c.text_unit_id,
+                    "subject": c.subject,
+                    "object": c.object,
+                    "type": c.type,
+                    "status": c.status,
+                    "start_date": c.start_date,
+                    "end_date": c.end_date,
+                    "description": c.description,
+                    "source_text": c.source_text,
+                }
+                for c, number in zip(some, numbers, strict=True)
+            ]
+        ),
+    )

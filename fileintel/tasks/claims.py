@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fileintel.graph.claims import claims_json, claims_of, extract_claims, number_claims
+from fileintel.graph.claims import claims_json, claims_of, extract_claims
 from fileintel.model import WorkItem
 from fileintel.protocols import ChatModel
-from fileintel.store import covariates, graph, runs, sources, work
+from fileintel.store import covariates, graph_writing, work
 
-# Beside entities and relationships, which are numbered under their ids.
-_CLAIM = "claim:"
+STEP = "extract_covariates"
 
 
-def plan_claims(run_id: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The collection's text units."""
-    for unit in sources.text_unit_ids(runs.get(run_id).collection_id):
-        yield unit, {}
+def plan_claims(run_id: int) -> Iterator[int]:
+    """Enter the collection's text units."""
+    yield graph_writing.plan_extraction(run_id, STEP)
 
 
 def ask_claims(item: WorkItem, chat: ChatModel, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,9 +36,5 @@ def ask_claims(item: WorkItem, chat: ChatModel, parameters: Mapping[str, Any]) -
 
 def save_claims(run_id: int) -> None:
     """Put the claims of all of the run's text units into its version."""
-    extracted = work.outputs(run_id, "extract_covariates")
-    numbers = graph.numbers(run_id)
-    known = {key.removeprefix(_CLAIM): number for key, number in numbers.items() if key.startswith(_CLAIM)}
-    claims = number_claims((claim for unit, stored in extracted for claim in claims_of(unit, stored)), known)
-    graph.save_numbers(run_id, {_CLAIM + claim.id: claim.human_readable_id for claim in claims})
-    covariates.save_claims(run_id, claims)
+    extracted = work.outputs(run_id, STEP)
+    covariates.save_claims(run_id, (claim for unit, stored in extracted for claim in claims_of(unit, stored)))

@@ -7,25 +7,26 @@ from typing import Any
 
 from fileintel.errors import ConflictError
 from fileintel.graph import fast
-from fileintel.graph.merge import MergedGraph, number_stably
-from fileintel.graph.unit_contexts import UnitReportContext, number_units, unit_report_contexts
-from fileintel.model import Relationship, WorkItem
-from fileintel.store import graph, noun_phrases, runs, sources, work
+from fileintel.graph.unit_contexts import UnitReportContext, unit_report_contexts
+from fileintel.model import Community, Relationship, WorkItem
+from fileintel.store import graph, graph_writing, noun_phrases, sources, work
 from fileintel.tasks import models
 
+PHRASES = "extract_graph_nlp"
 # Text units whose noun phrases one item finds: about a second of CPU, so that processes share a step evenly.
 PHRASE_BATCH = 16
 # Rows that the extractive model is shown of a community: it chooses a handful of sentences.
 MOST_ROWS = 200
-# Beside entities and relationships, which are numbered under their ids.
-_UNIT = "text_unit:"
 
 
-def plan_phrases(run_id: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Batches of text units."""
-    units = sources.text_unit_ids(runs.get(run_id).collection_id)
-    for start in range(0, len(units), PHRASE_BATCH):
-        yield f"units:{start}", {"units": units[start : start + PHRASE_BATCH]}
+def is_fast(parameters: Mapping[str, Any]) -> bool:
+    """Whether a run with these parameters is one of the fast method."""
+    return bool(parameters.get("method") == "fast")
+
+
+def plan_phrases(run_id: int) -> Iterator[int]:
+    """Enter batches of text units."""
+    yield noun_phrases.plan(run_id, PHRASES, PHRASE_BATCH)
 
 
 def find_phrases(item: WorkItem) -> dict[str, Any]:
@@ -43,41 +44,36 @@ def find_phrases(item: WorkItem) -> dict[str, Any]:
     return {"phrases": [[unit, found[unit]] for unit in units if unit in found]}
 
 
-def make_noun_graph(run_id: int) -> MergedGraph:
-    """Make the run's noun graph of all its text units' phrases, and number text units for the reports' contexts.
-
-    Raises ConflictError when nothing is left of it.
-    """
-    batches = work.outputs(run_id, "extract_graph_nlp")
-    found = [(unit, phrases) for _, batch in batches for unit, phrases in batch["phrases"]]
-    known = graph.numbers(run_id)
-    merged = number_stably(fast.noun_graph(found), known)
-    if not merged.relationships:
+def make_noun_graph(run_id: int) -> dict[str, Any]:
+    """Write the noun graph of all of the run's text units; raises ConflictError when nothing is left of it."""
+    made = fast.noun_graph(
+        (unit, phrases) for _, batch in work.outputs(run_id, PHRASES) for unit, phrases in batch["phrases"]
+    )
+    if not made.relationships:
         raise ConflictError(
             "the fast method found no two noun phrases that stand together in the text units: add documents, or build "
             "with the method standard"
         )
-    numbers = number_units([unit for unit, _ in found], _unit_numbers(known))
-    graph.save_numbers(run_id, {_UNIT + unit: number for unit, number in numbers.items()})
-    return merged
+    graph_writing.save_graph(run_id, made.entities, made.relationships)
+    return {"entities": len(made.entities), "relationships": len(made.relationships), "orphans": 0}
 
 
-def text_reports(run_id: int, parameters: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The run's communities, each with a context of its text units."""
-    entities = graph.entities_by_number(run_id)
+def report_items(
+    run_id: int, communities: Sequence[Community], parameters: Mapping[str, Any]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield an item for each of the run's communities, with a context of its text units."""
     staged = models.staged(parameters["chat_model"])
-    related = {r.id: r for r in graph.relationships_by_number(run_id)} if staged else {}
+    entities = graph.entities_with(run_id, list({entity for c in communities for entity in c.entity_ids}))
     for context in unit_report_contexts(
-        graph.communities(run_id, limit=10_000_000),
+        communities,
         entities,
-        numbers=_unit_numbers(graph.numbers(run_id)),
-        texts=sources.texts,
+        units=lambda ids: sources.numbered_texts(run_id, ids),
         tokenizer=models.tokenizer(),
         max_tokens=parameters["report_max_input_tokens"],
     ):
         given: dict[str, Any] = {"level": context.community.level, "context": context.text}
         if staged:
-            given["rows"] = _rows(context, [related[edge] for edge in context.community.relationship_ids])
+            given["rows"] = _rows(context, graph.relationships_with(run_id, context.community.relationship_ids))
         yield str(context.community.number), given
 
 
@@ -89,7 +85,3 @@ def _rows(context: UnitReportContext, related: Sequence[Relationship]) -> dict[s
         "relationships": [{"source": r.source, "target": r.target, "weight": r.weight} for r in strongest],
         "texts": list(context.unit_texts),
     }
-
-
-def _unit_numbers(numbers: Mapping[str, int]) -> dict[str, int]:
-    return {key.removeprefix(_UNIT): number for key, number in numbers.items() if key.startswith(_UNIT)}

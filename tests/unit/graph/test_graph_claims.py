@@ -11,7 +11,7 @@ import pytest
 from llm_script import answer, kind_of
 
 from fileintel.errors import ModelAnswerError, ModelServerError
-from fileintel.graph.claims import claims_json, claims_of, extract_claims, number_claims, read_claims
+from fileintel.graph.claims import claims_json, claims_of, extract_claims, read_claims
 from fileintel.model import ChatRequest
 
 TYPES = ["organization", "person"]
@@ -115,15 +115,6 @@ def test_stored_claims_are_the_same():
     claims = read_claims([f"{RECORD}##{OTHER}"], "u1")
     assert claims_of("u1", claims_json(claims)) == claims
     assert claims_of("u2", claims_json(claims))[0].id != claims[0].id
-
-
-def test_claims_keep_their_numbers():
-    claims = read_claims([f"{RECORD}##{OTHER}"], "u1")
-    first = number_claims(claims, {})
-    known = {claim.id: claim.human_readable_id for claim in first}
-    assert [c.human_readable_id for c in first] == [0, 1]
-    later = number_claims([*read_claims([RECORD], "u0"), *claims[1:]], known)
-    assert [(c.text_unit_id, c.human_readable_id) for c in later] == [("u1", 1), ("u0", 2)]
 
 
 def test_stock_shows_no_claim_in_a_report_s_context():

@@ -15,11 +15,10 @@ from fileintel.demo.case import DOCUMENTS
 from fileintel.graph import fast
 from fileintel.graph.cluster import create_communities
 from fileintel.graph.fast import noun_graph, noun_phrases
-from fileintel.graph.finalize import finalize_graph
 from fileintel.graph.graphrag_model import GraphRagTokenizer
-from fileintel.graph.unit_contexts import number_units, unit_report_contexts
+from fileintel.graph.unit_contexts import unit_report_contexts
 from fileintel.llm.tokens import Tokenizer
-from fileintel.model import Community, Entity, Relationship
+from fileintel.model import Community, Edge, Entity
 
 TOKENIZER = Tokenizer()
 AWKWARD = ('He said "no", twice; then: ""', "first\nsecond, line\r\nthird", "Grüße, 漢字 🏴‍☠️", "", "1987", "a|b\tc")
@@ -151,15 +150,30 @@ def test_no_phrases_are_no_graph():
     assert (lonely.entities, lonely.relationships) == ((), ())
 
 
+def test_degrees_equal_stock(read):
+    from graphrag.graphs.compute_degree import compute_degree
+
+    ours = noun_graph(read.items())
+    frame = pd.DataFrame([{"source": r.source, "target": r.target} for r in ours.relationships])
+    stock = dict(compute_degree(frame).itertuples(index=False))
+    assert {e.title: e.degree for e in ours.entities} == {e.title: stock.get(e.title, 0) for e in ours.entities}
+    assert all(r.combined_degree == stock[r.source] + stock[r.target] for r in ours.relationships)
+
+
 @pytest.fixture(scope="module")
-def graph(read) -> tuple[list[Entity], list[Relationship], list[Community]]:
-    merged = noun_graph(read.items(), min_weight_percentile=20)
-    entities, relationships = finalize_graph(merged.entities, merged.relationships, {})
-    return entities, relationships, create_communities(entities, relationships, max_cluster_size=10)
+def graph(read) -> tuple[list[Entity], list[Community]]:
+    made = noun_graph(read.items(), min_weight_percentile=20)
+    edges = [Edge(r.id, r.source, r.target, r.weight) for r in made.relationships]
+    held = {r.id: r.text_unit_ids for r in made.relationships}
+    communities = [
+        replace(c, text_unit_ids=tuple(sorted({unit for edge in c.relationship_ids for unit in held[edge]})))
+        for c in create_communities(edges, max_cluster_size=10)
+    ]
+    return list(made.entities), communities
 
 
 def stock_contexts(
-    graph: tuple[list[Entity], list[Relationship], list[Community]],
+    graph: tuple[list[Entity], list[Community]],
     texts: dict[str, str],
     numbers: dict[str, int],
     max_tokens: int,
@@ -170,7 +184,7 @@ def stock_contexts(
         build_local_context,
     )
 
-    entities, _, communities = graph
+    entities, communities = graph
     # Every unit has an entity in some community, else stock prints all degrees as floats.
     used = {unit for community in communities for unit in community.text_unit_ids}
     units = pd.DataFrame(
@@ -204,15 +218,14 @@ def stock_contexts(
 
 @pytest.mark.parametrize("max_tokens", [8000, 400])
 def test_report_contexts_equal_stock_to_the_byte(graph, texts, max_tokens):
-    entities, _, communities = graph
+    entities, communities = graph
     awkward = {unit: f"{text} {AWKWARD[i % len(AWKWARD)]}" for i, (unit, text) in enumerate(texts.items())}
-    numbers = number_units(list(awkward), {})
+    numbers = {unit: number for number, unit in enumerate(awkward, start=1)}
     contexts = list(
         unit_report_contexts(
             communities,
             entities,
-            numbers=numbers,
-            texts=lambda units: {unit: awkward[unit] for unit in units},
+            units=lambda ids: {unit: (numbers[unit], awkward[unit]) for unit in ids},
             tokenizer=TOKENIZER,
             max_tokens=max_tokens,
         )
@@ -226,42 +239,32 @@ def test_report_contexts_equal_stock_to_the_byte(graph, texts, max_tokens):
 
 
 def test_a_context_asks_for_no_more_texts_than_it_shows(graph):
-    entities, relationships, communities = graph
+    entities, communities = graph
     many = tuple(f"u{number:05}" for number in range(5000))
     wide = replace(communities[0], text_unit_ids=many)
     asked: list[str] = []
 
-    def texts_of(units: Sequence[str]) -> dict[str, str]:
-        asked.extend(units)
-        return dict.fromkeys(units, "A hundred words of the same. " * 20)
+    def units(ids: Sequence[str]) -> dict[str, tuple[int, str]]:
+        asked.extend(ids)
+        return {unit: (1 + many.index(unit), "A hundred words of the same. " * 20) for unit in ids}
 
-    numbers = number_units(many, {})
-    (context,) = unit_report_contexts(
-        [wide], entities, numbers=numbers, texts=texts_of, tokenizer=TOKENIZER, max_tokens=2000
-    )
+    (context,) = unit_report_contexts([wide], entities, units=units, tokenizer=TOKENIZER, max_tokens=2000)
     assert TOKENIZER.count(context.text) <= 2000
     assert len(asked) < 200 < len(many)
     assert len(context.unit_texts) == context.text.count("\n") - 2
 
 
 def test_a_unit_longer_than_the_limit_stands_alone(graph):
-    entities, _, communities = graph
+    entities, communities = graph
     long = {unit: "word " * 500 for unit in communities[0].text_unit_ids}
     (context,) = unit_report_contexts(
         communities[:1],
         entities,
-        numbers=number_units(list(long), {}),
-        texts=lambda units: {unit: long[unit] for unit in units},
+        units=lambda ids: {unit: (1, long[unit]) for unit in ids},
         tokenizer=TOKENIZER,
         max_tokens=100,
     )
     assert len(long) > 1 and context.unit_texts == ("word " * 500,)
-
-
-def test_units_keep_their_numbers():
-    first = number_units(["a", "b", "c"], {})
-    assert first == {"a": 1, "b": 2, "c": 3}
-    assert number_units(["c", "d", "a"], first) == {"c": 3, "d": 4, "a": 1}
 
 
 def test_the_analyzer_is_named_with_its_versions():
