@@ -177,6 +177,10 @@ class Settings(BaseModel):
     report_max_length: Count = _own("graph", 2000, "words of a community report")
     report_max_input_tokens: Count = _own("graph", 8000, "tokens of context shown for one community report")
 
+    auto_build_seconds: CountOrNone = _own(
+        "graph", 30, "seconds without a change after which a changed graph is built anew; 0: only when asked"
+    )
+
     # --- graphrag worker
     celery_graphrag_concurrency: Count = _shared("graphrag-worker", 200, "most LLM calls in flight of the worker")
     celery_graphrag_memory_limit: Bytes = _shared("graphrag-worker", "20G", "memory over which it is killed")

@@ -65,16 +65,16 @@ def _from_before(
     """The clusters as they follow from the earlier ones; None when too much has changed for that."""
     edges_before, communities_before = before
     now, then = undirected(edges), undirected(edges_before)
-    titles = {entity_id(title): title for ends in (*then, *now) for title in ends}
-    nodes = {title for ends in now for title in ends}
-    changed = {title for ends in now.keys() | then.keys() if now.get(ends) != then.get(ends) for title in ends} & nodes
-    if not communities_before or len(changed) > MOST_CHANGED * len(nodes):
+    touched = {title for ends in now.keys() | then.keys() if now.get(ends) != then.get(ends) for title in ends}
+    nodes, all_nodes = ({title for ends in pairs for title in ends} for pairs in (now, now.keys() | then.keys()))
+    if not communities_before or len(touched) > MOST_CHANGED * len(all_nodes):
         return None
+    titles = {entity_id(title): title for title in all_nodes}
     hierarchy = Hierarchy(
         Cluster(c.level, c.number, c.parent, tuple(titles[entity] for entity in c.entity_ids))
         for c in communities_before
     )
-    return recluster(now, hierarchy, changed, max_cluster_size=max_cluster_size, seed=seed)
+    return recluster(now, hierarchy, touched & nodes, max_cluster_size=max_cluster_size, seed=seed)
 
 
 def _communities(clusters: Sequence[Cluster], edges: Sequence[Edge]) -> list[Community]:

@@ -91,15 +91,19 @@ class _Reclustering:
             clusters[labels[title]].append(title)
         if level and len(clusters) == 1:
             return
-        were = {cluster.number: set(cluster.titles) for cluster in earlier}
+        were = {cluster.number: cluster for cluster in earlier}
         for number in sorted(clusters):
             members = clusters[number]
-            self._found.append(Cluster(level, number, parent, tuple(members)))
-            if were.get(number) == set(members) and not changed.intersection(members):
+            then = set(were[number].titles) if number in were else set()
+            if then == set(members):
+                # Their order, too, stays.
+                self._found.append(were[number])
+            else:
+                self._found.append(Cluster(level, number, parent, tuple(members)))
+            if then == set(members) and not changed.intersection(members):
                 self._keep_below(number)
             elif len(members) > self._max_cluster_size:
-                came = set(members) - were.get(number, set())
-                left = were.get(number, set()) - set(members)
+                came, left = set(members) - then, then - set(members)
                 beside_left = {title for title in members if any(n in left for n in self._neighbours[title])}
                 self._divide(members, changed | came | beside_left, level + 1, number)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -10,10 +11,12 @@ from kombu.exceptions import OperationalError
 from fileintel.errors import ConflictError, ServiceError
 from fileintel.model import IndexMethod, IndexRun
 from fileintel.settings import load
-from fileintel.store import documents, index_steps, queries, runs, work
+from fileintel.store import documents, index_steps, queries, runs, versions, work
 from fileintel.store.workers import Bell
 from fileintel.tasks import steps
 from fileintel.tasks.app import app
+
+logger = logging.getLogger(__name__)
 
 # Tens of LLM calls share one Celery task, since waking a task costs the gevent worker milliseconds.
 PULLERS_PER_TASK = 20
@@ -90,9 +93,21 @@ def ring(bell: Bell) -> None:
         ring_document(bell.id)
     elif bell.kind == "query":
         ring_query(bell.id)
+    elif bell.kind == "collection":
+        build_again(bell.id)
     else:
         run_id, _, step = bell.id.partition(":")
         ring_step(int(run_id), step)
+
+
+def build_again(collection_id: str) -> None:
+    """Build a changed collection's graph anew; one without any readable document has none."""
+    try:
+        start_index(collection_id)
+    except ConflictError as conflict:
+        logger.info("%s is not built again: %s", collection_id, conflict)
+        if not documents.states(collection_id).get("ready"):
+            versions.withdraw(collection_id)
 
 
 def start_index(collection_id: str, *, method: IndexMethod | None = None, claims: bool | None = None) -> IndexRun:
