@@ -15,7 +15,9 @@ STEP = "extract_covariates"
 
 def plan_claims(run_id: int) -> Iterator[int]:
     """Enter the collection's text units."""
-    yield graph_writing.plan_extraction(run_id, STEP)
+    new = graph_writing.plan_extraction(run_id, STEP)
+    if new:
+        yield new
 
 
 def ask_claims(item: WorkItem, chat: ChatModel, parameters: Mapping[str, Any]) -> dict[str, Any]:

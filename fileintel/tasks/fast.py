@@ -26,7 +26,9 @@ def is_fast(parameters: Mapping[str, Any]) -> bool:
 
 def plan_phrases(run_id: int) -> Iterator[int]:
     """Enter batches of text units."""
-    yield noun_phrases.plan(run_id, PHRASES, PHRASE_BATCH)
+    new = noun_phrases.plan(run_id, PHRASES, PHRASE_BATCH)
+    if new:
+        yield new
 
 
 def find_phrases(item: WorkItem) -> dict[str, Any]:
