@@ -15,6 +15,8 @@ ItemState = Literal["pending", "leased", "done", "failed"]
 QueryState = Literal["queued", "answering", "complete", "failed"]
 Scope = Literal["read", "write", "admin"]
 QueryMode = Literal["basic", "local", "global", "drift", "graph", "auto"]
+# GraphRAG's two ways to a graph: an LLM reads every text unit, or noun phrases are found without one.
+IndexMethod = Literal["standard", "fast"]
 
 
 def content_hash(*parts: object) -> str:
@@ -315,6 +317,27 @@ class CommunityReport:
     unreadable: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a text unit says that a subject did: GraphRAG's covariate of type claim.
+
+    `object` may be NONE; `status` is TRUE, FALSE or SUSPECTED; dates are ISO 8601, or NONE; `source_text` quotes the
+    text unit. All of it is as the LLM wrote it.
+    """
+
+    id: str
+    human_readable_id: int
+    text_unit_id: str
+    subject: str
+    object: str
+    type: str
+    status: str
+    start_date: str
+    end_date: str
+    description: str
+    source_text: str
+
+
 # --- questions -------------------------------------------------------------------------------
 
 
@@ -415,7 +438,10 @@ class StepProgress:
 
 @dataclass(frozen=True, slots=True)
 class IndexRun:
-    """One building of a collection's index; its id is the index version it writes."""
+    """One building of a collection's index; its id is the index version it writes.
+
+    `claims` says whether claims are extracted.
+    """
 
     id: int
     collection_id: str
@@ -430,6 +456,8 @@ class IndexRun:
     calls_remembered: int
     tokens_in: int
     tokens_out: int
+    method: IndexMethod = "standard"
+    claims: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -446,6 +474,8 @@ class IndexVersion:
     relationships: int
     communities: int
     reports: int
+    method: IndexMethod = "standard"
+    claims: int = 0
 
 
 Vector = Sequence[float]

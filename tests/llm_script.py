@@ -2,7 +2,8 @@
 
 Extraction rule: a name is a run of capitalised words ("Alice", "Harbour Bank"; a leading "The", "In", … is not one).
 In each sentence all names are entities, described by that sentence, and the first name is related to each other one:
-"Alice knows Bob and Carol." gives ALICE-BOB and ALICE-CAROL. `corpus()` writes texts whose graph is so known.
+"Alice knows Bob and Carol." gives ALICE-BOB and ALICE-CAROL, and the claim about ALICE that it is so. `corpus()`
+writes texts whose graph is so known.
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _ENTITY_TYPES = re.compile(r"Entity_types:\s*(.*)")
 _SUMMARY_INPUT = re.compile(r"Entities:\s*(.*)\nDescription List:\s*(.*)")
 _TABLE = re.compile(r"-----Entities-----\n[^\n]*\n((?:\d+,[^\n]*\n?)+)")
+_UNIT_ROW = re.compile(r"(?m)^(\d+),\"?(.*)")
 _REPORT_ROW = re.compile(r"(?m)^(\d+)[,|]\s*\"?([^,|\n\"]*)")
 _REPORT_TITLE = re.compile(r"(?m)^# (.+)$")
 _SOURCE_ROW = re.compile(r"-----Sources-----\nid\|text\n(\d+)\|(.*)")
@@ -103,10 +105,12 @@ def first_asked(messages: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
 
 
 def kind_of(messages: Sequence[dict[str, Any]]) -> str:
-    """Tell what a chat asks for: extract, glean, loop, summarize, report, map, rate, expand, primer, follow_up, reduce,
-    answer or other."""
+    """Tell what a chat asks for: extract, glean, loop, claims, glean_claims, summarize, report, map, rate, expand,
+    primer, follow_up, reduce, answer or other."""
     messages = first_asked(messages)
     last = messages[-1]["content"] if messages else ""
+    if last.startswith("MANY entities were missed"):
+        return "glean_claims"
     if last.startswith("MANY entities and relationships were missed"):
         return "glean"
     if last.startswith("It appears some entities"):
@@ -115,6 +119,8 @@ def kind_of(messages: Sequence[dict[str, Any]]) -> str:
         return "summarize"
     if "-Real Data-" in last and "Entity_types:" in last:
         return "extract"
+    if "-Real Data-" in last and "Claim description:" in last:
+        return "claims"
     text = "\n".join(message["content"] for message in messages)
     if text.startswith("You write a made-up answer"):
         return "expand"
@@ -163,10 +169,22 @@ def extract(text: str) -> str:
     return "\n##\n".join(records) + "\n<|COMPLETE|>"
 
 
+def claims(text: str) -> str:
+    """Return GraphRAG's claim records: each sentence claims of its first name what it says, against its second."""
+    records = []
+    for sentence in _SENTENCE.split(text.strip()):
+        names = names_in(sentence)
+        if names:
+            subject, object_ = (name.upper() for name in [*names, "none"][:2])
+            said = sentence.strip()
+            records.append(f"({subject}<|>{object_}<|>STATEMENT<|>TRUE<|>NONE<|>NONE<|>It is said: {said}<|>{said})")
+    return "\n##\n".join(records) + "\n<|COMPLETE|>"
+
+
 def report(text: str) -> str:
-    """Return a community report (JSON) over the last entity table of the prompt."""
+    """Return a community report (JSON) over the last table of entities of the prompt, else over its text units."""
     tables = _TABLE.findall(text)
-    rows = [row.split(",", 2) for row in tables[-1].strip().splitlines()] if tables else []
+    rows = [row.split(",", 2) for row in tables[-1].strip().splitlines()] if tables else _named_sources(text)
     rows = [[*row, "", ""][:3] for row in rows] or [["0", "COMMUNITY", "An empty community"]]
     listed = ", ".join(row[1] for row in rows[:10])
     findings = [
@@ -182,6 +200,11 @@ def report(text: str) -> str:
             "findings": findings,
         }
     )
+
+
+def _named_sources(text: str) -> list[list[str]]:
+    found = _UNIT_ROW.findall(text.rsplit("-----SOURCES-----", 1)[-1]) if "-----SOURCES-----" in text else []
+    return [[number, *names_in(unit)[:1], unit] for number, unit in found if names_in(unit)]
 
 
 def quote_first_source(text: str) -> str:
@@ -203,8 +226,10 @@ def answer(kind: str, messages: Sequence[dict[str, Any]]) -> str:
         real = last.rsplit("-Real Data-", 1)[1]
         body = real.split("Text:", 1)[1].rsplit("######################", 1)[0]
         return extract(body)
-    if kind == "glean":
+    if kind in ("glean", "glean_claims"):
         return "<|COMPLETE|>"
+    if kind == "claims":
+        return claims(last.rsplit("-Real Data-", 1)[1].split("Text:", 1)[1].rsplit("Output:", 1)[0])
     if kind == "loop":
         return "N"
     if kind == "summarize":

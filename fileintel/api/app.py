@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from fileintel import __version__
 from fileintel.api import (
+    claims,
     collections,
     documents,
     graph,
@@ -62,7 +63,7 @@ def create_app() -> FastAPI:
     )
     app.add_middleware(limits.RequestLimits)
     problems.install(app)
-    for noun in (collections, documents, index_runs, graph, queries, work, status, keys):
+    for noun in (collections, documents, index_runs, graph, claims, queries, work, status, keys):
         app.include_router(noun.router, prefix=PREFIX)
     app.include_router(health.router)
     app.include_router(health.router, prefix=PREFIX, include_in_schema=False)

@@ -63,6 +63,8 @@ _VERSION = {
     "relationships": 431,
     "communities": 24,
     "reports": 24,
+    "method": "standard",
+    "claims": 0,
 }
 _REPORT = {
     "id": "cr1",

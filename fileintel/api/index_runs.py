@@ -55,9 +55,12 @@ def _progress(run: IndexRun) -> shapes.IndexProgress:
     responses=shapes.example(202, shapes.RUN, "The run that was started, or the one running already")
     | problems.documented(409),
 )
-def start_index_run(collection: WriteCollection, response: Response) -> IndexRun:
-    """Build the collection's index; a build that runs already is joined."""
-    run = bells.start_index(collection.id)
+def start_index_run(
+    collection: WriteCollection, response: Response, wanted: shapes.NewIndexRun | None = None
+) -> IndexRun:
+    """Build the collection's index; a build that runs already is joined, unless another method was asked for."""
+    method, claims = (None, None) if wanted is None else (wanted.method, wanted.claims)
+    run = bells.start_index(collection.id, method=method, claims=claims)
     response.headers["Location"] = f"/api/v2/index-runs/{run.id}"
     return run
 

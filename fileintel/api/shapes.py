@@ -7,7 +7,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from fileintel.model import ApiKey, Document, IndexRun, Query, QueryMode, Scope, StepProgress
+from fileintel.model import ApiKey, Claim, Document, IndexMethod, IndexRun, Query, QueryMode, Scope, StepProgress
 from fileintel.store.model_servers import FailingModelServer
 
 MAX_QUESTION = 8_000
@@ -46,6 +46,15 @@ class NewCollection(Body):
 
     name: Text = Field(min_length=1, max_length=200, examples=["minutes"])
     description: Text = Field("", max_length=4_000, examples=["Minutes of the harbour board, 2019 to 2024"])
+
+
+class NewIndexRun(Body):
+    """How to build an index; what is left out is as in the collection's last run, at first standard without claims."""
+
+    method: IndexMethod | None = Field(
+        None, description="fast finds noun phrases where standard has the LLM read every text unit", examples=["fast"]
+    )
+    claims: bool | None = Field(None, description="whether the LLM extracts claims as well", examples=[False])
 
 
 class NewQuery(Body):
@@ -144,6 +153,16 @@ class IndexProgress(BaseModel):
     )
 
 
+class LocatedClaim(BaseModel):
+    """A claim and the place in a document where it is made; `page` and `heading` are null where there is none."""
+
+    claim: Claim
+    document_id: str
+    document_name: str = Field(examples=["minutes-2021.pdf"])
+    page: int | None = Field(examples=[12])
+    heading: str | None = Field(examples=["Item 4 > Contracts"])
+
+
 class Graph(BaseModel):
     """The published index of a collection: its version and how much it holds."""
 
@@ -227,6 +246,8 @@ RUN = {
     "calls_remembered": 42,
     "tokens_in": 410332,
     "tokens_out": 96110,
+    "method": "standard",
+    "claims": False,
 }
 STEP = {"step": "extract_graph", "pending": 90, "leased": 150, "done": 352, "failed": 0}
 PROGRESS = {

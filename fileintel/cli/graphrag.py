@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -17,7 +18,16 @@ Limit = Annotated[int, typer.Option(min=1, help="Show at most so many.")]
 Level = Annotated[int | None, typer.Option(min=0, help="Only this level; 0 is the coarsest.")]
 
 
-_VERSION_COLUMNS = ("version", "published", "finished_at", "chat_model", "entities", "communities", "reports")
+_VERSION_COLUMNS = (
+    "version", "published", "finished_at", "method", "chat_model", "entities", "communities", "reports", "claims",
+)  # fmt: skip
+
+
+class Method(StrEnum):
+    """GraphRAG's two ways to a graph."""
+
+    STANDARD = "standard"
+    FAST = "fast"
 
 
 class RunFailedError(FileIntelError):
@@ -30,6 +40,14 @@ class RunFailedError(FileIntelError):
 def index(
     collection: Name,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for its end, and show how it goes.")] = False,
+    method: Annotated[
+        Method | None,
+        typer.Option(help="fast: noun phrases, where standard has the LLM read. At first standard, then as before."),
+    ] = None,
+    claims: Annotated[
+        bool | None,
+        typer.Option("--claims/--no-claims", help="Extract claims as well; At first without, then as before."),
+    ] = None,
     as_json: output.Json = False,
 ) -> None:
     """Build the collection's graph; what was asked of the LLM before is not asked again."""
@@ -37,8 +55,9 @@ def index(
     from fileintel.cli.client import connect, part
 
     where = f"/collections/{part(collection)}"
+    wanted = {"method": method and method.value, "claims": claims}
     with connect() as api:
-        run = api.post(f"{where}/index-runs")
+        run = api.post(f"{where}/index-runs", {name: value for name, value in wanted.items() if value is not None})
         if not wait:
             if as_json:
                 output.print_json(run)
@@ -78,6 +97,7 @@ def _facts(run: dict[str, Any]) -> dict[str, object]:
     return {
         "index run": f"{run['id']} {run['state']}",
         "took": took,
+        "method": run["method"] + (" with claims" if run["claims"] else ""),
         "chat model": run["chat_model"],
         "embedding model": run["embedding_model"],
         "calls": f"{run['calls']} made, {run['calls_remembered']} remembered",
@@ -172,6 +192,23 @@ def reports(
         output.line(f"== community {report['community']}, level {report['level']}, rank {report['rank']:g}")
         output.block(report["full_content"])
         output.line()
+
+
+@app.command()
+def claims(
+    collection: Name,
+    search: Annotated[str | None, typer.Option(help="Only those whose subject or object holds this.")] = None,
+    limit: Limit = 50,
+    as_json: output.Json = False,
+) -> None:
+    """List what the documents claim that somebody did, and where; `index --claims` extracts it."""
+    found = _found(collection, "claims", limit, search=search)
+    if as_json:
+        output.print_json(found)
+        return
+    columns = ("subject", "object", "type", "status", "description")
+    rows = [[*(_value(one["claim"], column) for column in columns), one["document_name"], one["page"]] for one in found]
+    output.table((*columns, "document", "page"), rows)
 
 
 def _found(collection: str, noun: str, limit: int, **parameters: Any) -> list[dict[str, Any]]:

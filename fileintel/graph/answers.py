@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 # No answer to one of our prompts is longer: what goes on beyond has lost its way.
-MOST_CHARACTERS = 120_000
+MOST_CHARACTERS = 60_000
 # Shorter or rarer repetition is a table's rule or a refrain, not a model that cannot stop.
 _FEWEST_REPEATS = 5
 _SHORTEST_REPETITION = 300

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fileintel.model import Community, Edge, Entity, Relationship, entity_id
@@ -93,7 +93,7 @@ def _context(community: Community, members: Mapping[str, Entity], edges: Sequenc
         header = ("human_readable_id", "title", "description", "degree")
         tables.append(
             "-----Entities-----\n"
-            + _csv(
+            + csv_rows(
                 header,
                 [(e.human_readable_id, e.title, e.description, e.degree) for e in shown.values()],
             )
@@ -102,7 +102,7 @@ def _context(community: Community, members: Mapping[str, Entity], edges: Sequenc
         header5 = ("human_readable_id", "source", "target", "description", "combined_degree")
         tables.append(
             "-----Relationships-----\n"
-            + _csv(
+            + csv_rows(
                 header5,
                 [(r.human_readable_id, r.source, r.target, r.description, r.combined_degree) for r in rows.values()],
             )
@@ -110,7 +110,8 @@ def _context(community: Community, members: Mapping[str, Entity], edges: Sequenc
     return ReportContext(community, "\n\n".join(tables), tuple(shown.values()), tuple(rows.values()))
 
 
-def _csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def csv_rows(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return rows under their header in CSV as pandas writes it, to the byte."""
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(header)

@@ -20,15 +20,18 @@ def community_report(
     model: str,
     max_length: int,
     stage_inputs: Mapping[str, Any] | None,
+    from_text_units: bool = False,
 ) -> CommunityReport:
     """Write a report with GraphRAG's CommunityReportsExtractor; `max_length` is in words.
 
     An answer that cannot be read as a report is asked for once more. `stage_inputs` are the context's rows for the
     embedded extractive model, None for an LLM. Raises the chat model's errors, which GraphRAG itself would swallow,
-    and ModelAnswerError with what was said when the second answer is unreadable or untitled too.
+    and ModelAnswerError with what was said when the second answer is unreadable or untitled too. `from_text_units`
+    says that the context is a table of text units (the fast method's) and not of the graph's parts.
     """
     from graphrag.index.operations.summarize_communities.community_reports_extractor import CommunityReportsExtractor
     from graphrag.prompts.index.community_report import COMMUNITY_REPORT_PROMPT
+    from graphrag.prompts.index.community_report_text_units import COMMUNITY_REPORT_TEXT_PROMPT
 
     stage = None
     if stage_inputs is not None:
@@ -43,7 +46,7 @@ def community_report(
 
     extractor = CommunityReportsExtractor(
         model=GraphRagModel(chat, model, stage=stage, read=read),  # type: ignore[arg-type]
-        extraction_prompt=COMMUNITY_REPORT_PROMPT,
+        extraction_prompt=COMMUNITY_REPORT_TEXT_PROMPT if from_text_units else COMMUNITY_REPORT_PROMPT,
         max_report_length=max_length,
         on_error=lambda error, _stack, _details: failures.append(error) if error else None,
     )

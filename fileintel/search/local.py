@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from fileintel.model import ChatRequest, Community, CommunityReport, Entity, Relationship, Source, Stage
+from fileintel.model import ChatRequest, Claim, Community, CommunityReport, Entity, Relationship, Source, Stage
 from fileintel.protocols import Tokenizer
 from fileintel.search.plan import Plan
 from fileintel.search.prompts import LOCAL_SYSTEM, answer_messages, in_form, stage_sources, without_data_marks
@@ -14,6 +14,7 @@ from fileintel.search.tables import (
     GraphRagTokenizer,
     SourceMarks,
     cell,
+    to_covariates,
     to_entities,
     to_relationships,
     to_reports,
@@ -22,6 +23,8 @@ from fileintel.search.tables import (
 
 # Of the room for entities and relationships; what the entities leave goes to the relationships.
 _ENTITY_SHARE = 0.6
+# Of what the entities leave; what the claims leave goes to the relationships too.
+_CLAIM_SHARE = 0.5
 _TRIES = 4
 # The header of the table of reports, and the marks and id in a row.
 _ROW_FRAME = 32
@@ -41,6 +44,7 @@ class _Graph:
     top_k_relationships: int
     listed: Sequence[Entity] | None = None  # the entities with a row of their own, once that is known
     summaries: bool = False  # whether reports are shown by their summaries
+    claims: Sequence[Claim] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ def local_context(
     reports: Sequence[CommunityReport],
     communities: Sequence[Community],
     units: Sequence[Source],
+    claims: Sequence[Claim] = (),
     tokenizer: Tokenizer,
     max_tokens: int = 12_000,
     text_unit_share: float = 0.5,
@@ -69,13 +74,21 @@ def local_context(
     """Choose what a prompt shows of the graph around `entities` and of the text units it was drawn from.
 
     `entities` come nearest to the question first; `relationships` are all that touch them; `communities` and
-    `reports` those that hold them; `units` the entities' text units and, with their search score, the hits of basic
-    search, in any order. `max_tokens` bounds tables and sources together: reports get at most `report_share` of it,
-    sources at least `text_unit_share` and all that the tables leave.
+    `reports` those that hold them; `claims` those about them; `units` the entities' text units and, with their search
+    score, the hits of basic search, in any order. `max_tokens` bounds tables and sources together: reports get at most
+    `report_share` of it, sources at least `text_unit_share` and all that the tables leave.
     """
     if not 0 <= report_share + text_unit_share <= 1:
         raise ValueError("report_share and text_unit_share together must be between 0 and 1")
-    graph = _Graph(entities, relationships, reports, communities, GraphRagTokenizer(tokenizer), top_k_relationships)
+    graph = _Graph(
+        entities,
+        relationships,
+        reports,
+        communities,
+        GraphRagTokenizer(tokenizer),
+        top_k_relationships,
+        claims=claims,
+    )
     candidates = distinct(_ranked(graph, units))
 
     # Which source numbers a row may name is known only when the sources are packed, and how much room they have only
@@ -103,6 +116,7 @@ def plan_local(
     reports: Sequence[CommunityReport],
     communities: Sequence[Community],
     units: Sequence[Source],
+    claims: Sequence[Claim] = (),
     tokenizer: Tokenizer,
     model: str,
     max_tokens: int = 12_000,
@@ -116,6 +130,7 @@ def plan_local(
         reports=reports,
         communities=communities,
         units=units,
+        claims=claims,
         tokenizer=tokenizer,
         max_tokens=max_tokens,
     )
@@ -208,9 +223,13 @@ def _report_table(graph: _Graph, marks: SourceMarks, max_tokens: int) -> tuple[s
 
 
 def _fact_tables(graph: _Graph, marks: SourceMarks, max_tokens: int) -> tuple[str, _Graph]:
-    """GraphRAG's tables of the entities and of their relationships (first those among them, then those they share),
-    and the graph with no others than those in them."""
-    from graphrag.query.context_builder.local_context import build_entity_context, build_relationship_context
+    """GraphRAG's tables of the entities, of the claims about them and of their relationships (first those among them,
+    then those they share), and the graph with no others than those in them."""
+    from graphrag.query.context_builder.local_context import (
+        build_covariates_context,
+        build_entity_context,
+        build_relationship_context,
+    )
 
     listed = graph.entities if graph.listed is None else graph.listed
     entity_table, entity_rows = build_entity_context(
@@ -221,9 +240,24 @@ def _fact_tables(graph: _Graph, marks: SourceMarks, max_tokens: int) -> tuple[st
     )
     tables = [entity_table] if len(entity_rows) else []
     room = max_tokens - sum(graph.tokenizer.num_tokens(table) for table in tables) - _SLACK
+    chosen = to_entities(graph.entities, graph.communities, marks)
+    claims: Sequence[Claim] = ()
+    if graph.claims:
+        claim_table, claim_rows = build_covariates_context(
+            selected_entities=chosen,
+            covariates=to_covariates(graph.claims, marks),
+            tokenizer=graph.tokenizer,  # type: ignore[arg-type]
+            max_context_tokens=int(room * _CLAIM_SHARE),
+            context_name="Claims",
+        )
+        if len(claim_rows):
+            tables.append(claim_table)
+            room -= graph.tokenizer.num_tokens(claim_table)
+            told = set(claim_rows["id"])
+            claims = [claim for claim in graph.claims if str(claim.human_readable_id) in told]
     # Relationships are those of all chosen entities, also of those whose own row found no room.
     relationship_table, relationship_rows = build_relationship_context(
-        selected_entities=to_entities(graph.entities, graph.communities, marks),
+        selected_entities=chosen,
         relationships=to_relationships(graph.relationships, marks),
         tokenizer=graph.tokenizer,  # type: ignore[arg-type]
         max_context_tokens=room,
@@ -233,4 +267,4 @@ def _fact_tables(graph: _Graph, marks: SourceMarks, max_tokens: int) -> tuple[st
         tables.append(relationship_table)
     shown = set(relationship_rows["id"]) if len(relationship_rows) else set()
     kept = [r for r in graph.relationships if str(r.human_readable_id) in shown]
-    return "\n\n".join(tables), replace(graph, relationships=kept, listed=listed[: len(entity_rows)])
+    return "\n\n".join(tables), replace(graph, relationships=kept, claims=claims, listed=listed[: len(entity_rows)])

@@ -26,9 +26,9 @@ Rules:
 ANSWER_SYSTEM = _RULES
 
 LOCAL_SYSTEM = f"""{_RULES}
-- The graph tables (reports, entities, relationships) were derived from the documents. Use them to understand who and
-  what belongs together; the column "sources" says which sources a row rests on. Never put a mark for a row of a table:
-  check the statement in the sources and mark those."""
+- The graph tables (reports, entities, claims, relationships) were derived from the documents. Use them to understand
+  who and what belongs together; the column "sources" says which sources a row rests on. Never put a mark for a row of a
+  table: check the statement in the sources and mark those."""
 
 REDUCE_SYSTEM = f"""{_RULES}
 - The key points were drawn from reports on different parts of the collection and are ranked by importance, highest

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fileintel.model import Community, CommunityReport, Entity, Relationship, Source
+from fileintel.model import Claim, Community, CommunityReport, Entity, Relationship, Source
 from fileintel.protocols import Tokenizer
 from fileintel.search.prompts import one_line, without_data_marks, without_marks
 
 if TYPE_CHECKING:
     import graphrag.data_model.community_report as graphrag_report
+    import graphrag.data_model.covariate as graphrag_covariate
     import graphrag.data_model.entity as graphrag_entity
     import graphrag.data_model.relationship as graphrag_relationship
     import graphrag.data_model.text_unit as graphrag_text_unit
@@ -103,6 +104,29 @@ def to_relationships(
             attributes={"sources": marks.of(relationship.text_unit_ids)},
         )
         for relationship in relationships
+    ]
+
+
+def to_covariates(claims: Sequence[Claim], marks: SourceMarks) -> list[graphrag_covariate.Covariate]:
+    """Return the claims with GraphRAG's columns of them and the column "sources" of marks."""
+    from graphrag.data_model.covariate import Covariate
+
+    return [
+        Covariate(
+            id=claim.id,
+            short_id=str(claim.human_readable_id),
+            subject_id=cell(claim.subject),
+            text_unit_ids=[claim.text_unit_id],
+            attributes={
+                "object_id": cell(claim.object),
+                "status": cell(claim.status),
+                "start_date": cell(claim.start_date),
+                "end_date": cell(claim.end_date),
+                "description": cell(claim.description),
+                "sources": marks.of([claim.text_unit_id]),
+            },
+        )
+        for claim in claims
     ]
 
 

@@ -18,12 +18,13 @@ _REPORT = "id, community, level, title, summary, full_content, rank, rank_explan
 
 
 def counts(version: int) -> dict[str, int]:
-    """How many entities, relationships, communities and reports a version has."""
+    """How many entities, relationships, communities, reports and claims a version has."""
     found = row(
         """SELECT (SELECT count(*) FROM entities WHERE version = :v) AS entities,
                   (SELECT count(*) FROM relationships WHERE version = :v) AS relationships,
                   (SELECT count(*) FROM communities WHERE version = :v) AS communities,
-                  (SELECT count(*) FROM community_reports WHERE version = :v) AS reports""",
+                  (SELECT count(*) FROM community_reports WHERE version = :v) AS reports,
+                  (SELECT count(*) FROM covariates WHERE version = :v) AS claims""",
         v=version,
     )
     assert found is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
@@ -57,6 +58,34 @@ class Numbering:
                 given=as_json([{"id": id_, "number": known[id_]} for id_ in fresh]),
             )
         return [known[id_] for id_ in ids]
+
+
+def save_graph(
+    version: int, entities: Sequence[Entity], relationships: Sequence[Relationship], at_once: int = 1000
+) -> None:
+    """Write a version's whole graph under the collection's numbers, replacing what an interrupted try left.
+
+    The relationships' text units are numbered too: reports on text units show their numbers.
+    """
+    with transaction() as connection:
+        clear(connection, version)
+        numbering = Numbering(connection, version)
+        for start in range(0, len(entities), at_once):
+            some = entities[start : start + at_once]
+            numbers = numbering.of([entity.id for entity in some])
+            numbered = [replace(e, human_readable_id=number) for e, number in zip(some, numbers, strict=True)]
+            add_entities(connection, version, numbered)
+        units: dict[str, None] = {}
+        for start in range(0, len(relationships), at_once):
+            related = relationships[start : start + at_once]
+            numbers = numbering.of([relationship.id for relationship in related])
+            add_relationships(
+                connection,
+                version,
+                [replace(r, human_readable_id=number) for r, number in zip(related, numbers, strict=True)],
+            )
+            units.update(dict.fromkeys(unit for relationship in related for unit in relationship.text_unit_ids))
+        numbering.of(list(units))
 
 
 def clear(connection: Connection, version: int) -> None:

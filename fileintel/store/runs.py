@@ -16,7 +16,9 @@ _SELECT = """
     SELECT r.id, r.collection_id, r.state, r.step, r.created_at, r.finished_at, r.error, r.chat_model,
            r.embedding_model, COALESCE(s.calls, 0)::bigint AS calls,
            COALESCE(s.calls_remembered, 0)::bigint AS calls_remembered,
-           COALESCE(s.tokens_in, 0)::bigint AS tokens_in, COALESCE(s.tokens_out, 0)::bigint AS tokens_out
+           COALESCE(s.tokens_in, 0)::bigint AS tokens_in, COALESCE(s.tokens_out, 0)::bigint AS tokens_out,
+           COALESCE(r.parameters->>'method', 'standard') AS method,
+           COALESCE((r.parameters->>'claims')::boolean, false) AS claims
     FROM index_runs r
     LEFT JOIN LATERAL (
         SELECT sum(calls) AS calls, sum(calls_remembered) AS calls_remembered, sum(tokens_in) AS tokens_in,

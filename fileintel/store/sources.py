@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fileintel.store.engine import row
+from collections.abc import Sequence
+
+from fileintel.store.engine import row, rows
 
 
 def count_text_units(collection_id: str) -> int:
@@ -25,3 +27,20 @@ def unsettled(collection_id: str) -> bool:
         )
         is not None
     )
+
+
+def texts(unit_ids: Sequence[str]) -> dict[str, str]:
+    """The texts of those of the text units that there still are, by id."""
+    found = rows("SELECT id, text FROM text_units WHERE id = ANY(:ids)", ids=list(unit_ids))
+    return {unit["id"]: unit["text"] for unit in found}
+
+
+def numbered_texts(version: int, unit_ids: Sequence[str]) -> dict[str, tuple[int, str]]:
+    """The numbers that text units were given in a version's collection, and their texts, as far as there are both."""
+    found = rows(
+        """SELECT t.id, n.number, t.text FROM text_units t JOIN graph_numbers n ON n.id = t.id
+           JOIN index_runs r ON r.collection_id = n.collection_id WHERE r.id = :v AND t.id = ANY(:ids)""",
+        v=version,
+        ids=list(unit_ids),
+    )
+    return {unit["id"]: (unit["number"], unit["text"]) for unit in found}

@@ -92,6 +92,8 @@ def list_for(collection_id: str) -> list[IndexVersion]:
     found = rows(
         """SELECT r.id AS version, r.created_at, r.finished_at, r.chat_model, r.embedding_model,
                   COALESCE(c.published_version = r.id, false) AS published,
+                  COALESCE(r.parameters->>'method', 'standard') AS method,
+                  (SELECT count(*) FROM covariates e WHERE e.version = r.id)::int AS claims,
                   (SELECT count(*) FROM entities e WHERE e.version = r.id)::int AS entities,
                   (SELECT count(*) FROM relationships e WHERE e.version = r.id)::int AS relationships,
                   (SELECT count(*) FROM communities e WHERE e.version = r.id)::int AS communities,

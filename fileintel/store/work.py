@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sqlalchemy import text
+
 from fileintel.model import ChatAnswer, WorkItem
-from fileintel.store.engine import as_json, execute, row, rows
+from fileintel.store.engine import as_json, execute, row, rows, transaction
 from fileintel.store.grouped import Grouped
 from fileintel.store.memo import INSERT_ANSWERS, answers_json
 
 MAX_ATTEMPTS = 5
+_OUTPUTS_AT_ONCE = 200
 
 # What an item is worked from is read when it is claimed; only what no table holds is kept with it.
 _CLAIM = """
@@ -25,9 +29,10 @@ _CLAIM = """
     ) c
     WHERE w.run_id = c.run_id AND w.step = c.step AND w.key = c.key
     RETURNING w.key, w.attempts,
-        CASE w.step
-        WHEN 'extract_graph' THEN jsonb_build_object('text', (SELECT text FROM text_units WHERE id = w.key))
-        WHEN 'summarize_descriptions' THEN COALESCE(
+        CASE
+        WHEN w.step IN ('extract_graph', 'extract_covariates')
+            THEN jsonb_build_object('text', (SELECT text FROM text_units WHERE id = w.key))
+        WHEN w.step = 'summarize_descriptions' THEN COALESCE(
             (SELECT jsonb_build_object('name', e.title, 'descriptions', e.descriptions)
              FROM entities e WHERE e.version = w.run_id AND e.id = w.key),
             (SELECT jsonb_build_object('name', jsonb_build_array(e.source, e.target), 'descriptions', e.descriptions)
@@ -203,11 +208,14 @@ def unreadable(run_id: int) -> int:
     return int(found[0]["n"])
 
 
-def outputs(run_id: int, step: str) -> list[tuple[str, dict[str, Any]]]:
-    """(key, result) of a step's done items in the order they were planned."""
-    found = rows(
-        "SELECT key, output FROM work_items WHERE run_id = :id AND step = :step AND state = 'done' ORDER BY rank",
-        id=run_id,
-        step=step,
-    )
-    return [(item["key"], item["output"]) for item in found]
+def outputs(run_id: int, step: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (key, result) of a step's done items in the order they were planned, never holding all of them."""
+    statement = text(
+        "SELECT key, output FROM work_items WHERE run_id = :id AND step = :step AND state = 'done' ORDER BY rank, key"
+    ).execution_options(stream_results=True, max_row_buffer=_OUTPUTS_AT_ONCE)
+    with (
+        transaction() as connection,
+        contextlib.closing(connection.execute(statement, {"id": run_id, "step": step})) as found,
+    ):
+        for part in found.partitions(_OUTPUTS_AT_ONCE):
+            yield from ((item.key, item.output) for item in part)

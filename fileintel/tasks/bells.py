@@ -9,7 +9,7 @@ from typing import Any
 from kombu.exceptions import OperationalError
 
 from fileintel.errors import ConflictError, ServiceError
-from fileintel.model import IndexRun
+from fileintel.model import IndexMethod, IndexRun
 from fileintel.settings import load
 from fileintel.store import documents, index_steps, queries, runs, versions, work
 from fileintel.store.workers import Bell
@@ -110,23 +110,28 @@ def build_again(collection_id: str) -> None:
             versions.withdraw(collection_id)
 
 
-def start_index(collection_id: str) -> IndexRun:
-    """Begin building a collection's index, or join the build that is running.
+def start_index(collection_id: str, *, method: IndexMethod | None = None, claims: bool | None = None) -> IndexRun:
+    """Begin building a collection's index, or join the build that is running; None means as in its last run.
 
-    Raises ConflictError when there is no document to build from.
+    Raises ConflictError when there is no document to build from or a build of another kind is running, InputError when
+    the model cannot build as asked.
     """
     states = documents.states(collection_id)
     if sum(states.values()) == states.get("failed", 0):
         raise ConflictError("the collection holds no readable document: add one before building its index")
     settings = load()
+    from fileintel.tasks import methods
     from fileintel.tasks.models import staged
 
+    chosen, with_claims = methods.choose(collection_id, settings.chat_model, method, claims)
+    kind = {"method": chosen, "claims": with_claims}
     found, new = runs.start(
         collection_id,
-        steps=steps.order(),
+        steps=steps.order(kind),
         chat_model=settings.chat_model,
         embedding_model=settings.embedding_model,
         parameters={
+            **kind,
             "chat_model": settings.chat_model,
             "entity_types": settings.entity_type_list,
             "extraction_format": settings.extraction_format,
@@ -140,6 +145,8 @@ def start_index(collection_id: str) -> IndexRun:
     )
     if new:
         ring_run(found.id)
+    else:
+        methods.refuse_another(found, method, claims)
     return found
 
 

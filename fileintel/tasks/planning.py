@@ -28,7 +28,7 @@ from fileintel.search.plan import Plan
 from fileintel.search.ranking import fuse
 from fileintel.search.routing import route, route_by_graph
 from fileintel.search.selection import THRESHOLD, communities_at, parse_rating, rating_request, select
-from fileintel.store import collections, graph, queries, query_calls, retrieval
+from fileintel.store import collections, covariates, graph, queries, query_calls, retrieval
 from fileintel.tasks import models
 
 logger = logging.getLogger(__name__)
@@ -285,6 +285,7 @@ class _Question:
             "reports": graph.reports_of(self.version, [community.number for community in communities]),
             "communities": communities,
             "units": _once([*self._hits(text), *retrieval.units(self.collection.id, units)]),
+            "claims": covariates.claims_about(self.version, [entity.title for entity in entities]),
         }
 
 

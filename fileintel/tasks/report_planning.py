@@ -8,7 +8,7 @@ from typing import Any
 from fileintel.graph.contexts import ReportContext, brought_relationships, report_context
 from fileintel.model import Community
 from fileintel.store import graph, graph_writing, index_steps, runs, work
-from fileintel.tasks import models
+from fileintel.tasks import fast, models
 
 STEP = "create_community_reports"
 # Communities whose rows are held at once.
@@ -18,18 +18,24 @@ AT_ONCE = 250
 def plan_reports(run_id: int) -> Iterator[int]:
     """Enter an item for each community that is described; yield how many are new, and 0 at the end if others wait."""
     entered = work.keys(run_id, STEP)
+    parameters = runs.parameters(run_id)
+    communities = graph.communities(run_id, limit=10_000_000)
+    if fast.is_fast(parameters):
+        # Text units wait for nothing.
+        left = [community for community in communities if str(community.number) not in entered]
+        for start in range(0, len(left), AT_ONCE):
+            items = fast.report_items(run_id, left[start : start + AT_ONCE], parameters)
+            yield work.enter(run_id, STEP, items, first_rank=len(entered) + start)
+        return
     summarizing = index_steps.states(run_id)["summarize_descriptions"] != "done"
     unfinished = work.keys(run_id, "summarize_descriptions", unfinished=True) if summarizing else set()
     graph_writing.take_summaries(run_id)
     brought = [
         (community, relationships)
-        for community, relationships in brought_relationships(
-            graph.communities(run_id, limit=10_000_000), graph.edges(run_id)
-        )
+        for community, relationships in brought_relationships(communities, graph.edges(run_id))
         if str(community.number) not in entered
     ]
     ready = [found for found in brought if unfinished.isdisjoint((*found[0].entity_ids, *found[1]))]
-    parameters = runs.parameters(run_id)
     for start in range(0, len(ready), AT_ONCE):
         some = ready[start : start + AT_ONCE]
         yield work.enter(run_id, STEP, _items(run_id, some, parameters), first_rank=len(entered) + start)

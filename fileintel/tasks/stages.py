@@ -15,7 +15,7 @@ from fileintel.graph.summarize import summarize_descriptions
 from fileintel.model import WorkItem, entity_id
 from fileintel.protocols import ChatModel
 from fileintel.store import graph, graph_writing, index_steps, mentions, runs, sources, versions, work
-from fileintel.tasks import models
+from fileintel.tasks import claims, fast, models
 from fileintel.tasks.report_planning import plan_reports
 
 T = TypeVar("T")
@@ -73,6 +73,8 @@ PLANS: Mapping[str, Callable[[int], Iterator[int]]] = {
         for step in ("create_base_text_units", "merge", "finalize_graph", "create_communities", "publish")
     },
     "extract_graph": _plan_extract,
+    fast.PHRASES: fast.plan_phrases,
+    claims.STEP: claims.plan_claims,
     "summarize_descriptions": _plan_summaries,
     "create_community_reports": plan_reports,
     "generate_text_embeddings": _plan_embeddings,
@@ -124,6 +126,7 @@ def _report(item: WorkItem, chat: ChatModel, parameters: Mapping[str, Any]) -> d
         model=parameters["chat_model"],
         max_length=parameters["report_max_length"],
         stage_inputs=item.input.get("rows"),
+        from_text_units=fast.is_fast(parameters),
     )
     return {
         "id": report.id,
@@ -140,6 +143,7 @@ def _report(item: WorkItem, chat: ChatModel, parameters: Mapping[str, Any]) -> d
 
 ASK: Mapping[str, Callable[[WorkItem, ChatModel, Mapping[str, Any]], dict[str, Any]]] = {
     "extract_graph": _extract,
+    claims.STEP: claims.ask_claims,
     "summarize_descriptions": _summarize,
     "create_community_reports": _report,
 }
@@ -160,6 +164,8 @@ def _base_text_units(item: WorkItem) -> dict[str, Any]:
 
 def _merge(item: WorkItem) -> dict[str, Any]:
     version = item.run_id
+    if fast.is_fast(runs.parameters(version)):
+        return fast.make_noun_graph(version)
     entities = relationships = 0
     with mentions.gathered(version) as gathered:
         connection = gathered.connection
@@ -230,6 +236,8 @@ def _embed(item: WorkItem) -> dict[str, Any]:
 
 
 def _publish(item: WorkItem) -> dict[str, Any]:
+    if runs.get(item.run_id).claims:
+        claims.save_claims(item.run_id)
     versions.index_vectors(item.run_id)
     versions.publish(item.run_id)
     return {}
@@ -237,6 +245,7 @@ def _publish(item: WorkItem) -> dict[str, Any]:
 
 COMPUTE: Mapping[str, Callable[[WorkItem], dict[str, Any]]] = {
     "create_base_text_units": _base_text_units,
+    fast.PHRASES: fast.find_phrases,
     "merge": _merge,
     "finalize_graph": _finalize,
     "create_communities": _cluster,

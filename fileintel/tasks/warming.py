@@ -13,6 +13,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from fileintel.errors import ServiceError
+from fileintel.graph.claims import extract_claims
 from fileintel.graph.extract import extract_graph
 from fileintel.graph.lean import leave_out_litellm
 from fileintel.graph.report import community_report
@@ -50,6 +51,7 @@ def warm_up_asking() -> None:
     socket.getaddrinfo("localhost", 80)
     text, rehearsal = "Rehearsal.", Rehearsal()
     extract_graph(text, chat=rehearsal, model="", entity_types=["event"], max_gleanings=1, staged=False)
+    extract_claims(text, unit="", chat=rehearsal, model="", entity_types=["event"], max_gleanings=1)
     summarize_descriptions(
         "REHEARSAL",
         [text, "A rehearsal."],

@@ -1,4 +1,4 @@
-"""Community reports by choosing sentences from the descriptions of a community's entities and relationships."""
+"""Community reports by choosing sentences from what is said of a community's entities and relationships."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 
-from fileintel.llm.embedded.language import sentences, shorten, tidy
+from fileintel.llm.embedded.language import sentences, shorten, tidy, words
 from fileintel.llm.embedded.summarize import best_sentences, distinct
 
 _MAX_SENTENCES = 160
 _MAX_FINDINGS = 6
+_MAX_NAMING = 4  # sentences that describe an entity which comes without a description
 
 
 class ReportEntity(BaseModel):
@@ -33,10 +34,34 @@ class ReportRelationship(BaseModel):
     weight: float = 1.0
 
 
+def described(entities: Sequence[ReportEntity], texts: Sequence[str]) -> list[ReportEntity]:
+    """Return the entities, those without a description described by the first sentences of the texts that name them.
+
+    The fast method gives noun phrases, and the text units they stand in, in place of descriptions.
+    """
+    said = distinct([sentence.text for text in texts for sentence in sentences(text) if not sentence.is_heading])
+    folded = [f" {' '.join(words(sentence)).casefold()} " for sentence in said]
+    found = []
+    for entity in entities:
+        name = f" {' '.join(words(entity.title)).casefold()} "
+        naming = [text for text, form in zip(said, folded, strict=True) if name.strip() and name in form]
+        given = entity.description or " ".join(naming[:_MAX_NAMING])
+        found.append(entity.model_copy(update={"description": given}))
+    return found
+
+
 def community_report(
-    entities: Sequence[ReportEntity], relationships: Sequence[ReportRelationship], max_words: int
+    entities: Sequence[ReportEntity],
+    relationships: Sequence[ReportRelationship],
+    max_words: int,
+    texts: Sequence[str] = (),
 ) -> str:
-    """Return GraphRAG's report as JSON: title, summary, findings, rating (0-10) and its explanation."""
+    """Return GraphRAG's report as JSON: title, summary, findings, rating (0-10) and its explanation.
+
+    `texts` are text units that describe entities which have no description.
+    """
+    if texts:
+        entities = described(entities, texts)
     links: dict[str, float] = {}
     for relationship in relationships:
         for end in (relationship.source, relationship.target):
@@ -108,10 +133,10 @@ def _findings(
         around = [s.text for r in ties for s in sentences(r.description)]
         fresh = [text for text in distinct([*own, *around]) if text not in told]
         chosen = best_sentences(fresh, max_words=110, about=[name], most=4)
-        words = sum(len(text.split()) for text in chosen)
-        if not chosen or (findings and used + words > limit) or len(findings) >= _MAX_FINDINGS:
+        length = sum(len(text.split()) for text in chosen)
+        if not chosen or (findings and used + length > limit) or len(findings) >= _MAX_FINDINGS:
             continue
-        used += words
+        used += length
         told.update(chosen)
         lead = max(chosen, key=lambda text: (name.casefold() in text.casefold(), -chosen.index(text)))
         findings.append({"summary": f"{name}: {shorten(tidy(lead), 140)}", "explanation": tidy(" ".join(chosen))})

@@ -42,10 +42,11 @@ class SummarizeInputs(_Inputs):
 
 
 class ReportInputs(_Inputs):
-    """Inputs of community_report; `max_length` in words."""
+    """Inputs of community_report; `max_length` in words, `texts` for entities that have no description."""
 
     entities: list[ReportEntity]
     relationships: list[ReportRelationship] = []
+    texts: list[str] = []
     max_length: int = 2000
 
 
@@ -141,7 +142,7 @@ class Models:
             case SummarizeInputs():
                 return summarize_descriptions(given.name, given.descriptions, given.max_length)
             case ReportInputs():
-                return community_report(given.entities, given.relationships, given.max_length)
+                return community_report(given.entities, given.relationships, given.max_length, given.texts)
             case AnswerInputs():
                 return answer(given.question, given.sources, self._reader, self._minilm)
             case MapInputs():

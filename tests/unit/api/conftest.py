@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 
 from fileintel import settings
 from fileintel.errors import ConflictError, NotFoundError
-from fileintel.model import ApiKey, Collection, Document, IndexRun, Query, StepProgress
+from fileintel.model import ApiKey, Claim, Collection, Document, IndexRun, Query, Source, StepProgress
 from fileintel.store.model_servers import FailingModelServer
 
 AT = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
@@ -36,6 +36,8 @@ class Store:
         self.rung: list[tuple[str, Any]] = []
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.failing: list[FailingModelServer] = []
+        self.claims: list[Claim] = []
+        self.units: list[Source] = []
         self._numbers = itertools.count(1)
 
     def key(self, *scopes: str, collections: tuple[str, ...] | None = None) -> dict[str, str]:
@@ -62,6 +64,11 @@ class Store:
         return made
 
     # --- what the API calls
+
+    def start_index(self, collection_id: str, *, method: Any = None, claims: Any = None) -> IndexRun:
+        made = replace(self.run(self.collections[collection_id]), method=method or "standard", claims=bool(claims))
+        self.runs[made.id] = made
+        return made
 
     def get_collection(self, name_or_id: str) -> Collection:
         for collection in self.collections.values():
@@ -152,10 +159,12 @@ class Store:
             "store.graph.relationships": lambda version, limit, offset: [],
             "store.graph.communities": lambda version, level, limit, offset: [],
             "store.graph.reports": lambda version, level, limit, offset: [],
+            "store.covariates.claims": lambda version, limit, offset, search=None: self.claims[offset : offset + limit],
+            "store.retrieval.units": lambda c, ids: [unit for unit in self.units if unit.text_unit_id in ids],
             "store.health.ready": lambda: {"database": "ok", "migrations": "0001"},
             "tasks.bells.ring_document": lambda id_: self.rung.append(("document", id_)),
             "tasks.bells.ring_query": lambda id_: self.rung.append(("query", id_)),
-            "tasks.bells.start_index": lambda c: self.run(self.collections[c]),
+            "tasks.bells.start_index": self.start_index,
             "tasks.bells.broker_ready": lambda: None,
             "tasks.events.follow": lambda id_, timeout: iter(self.events),
         }

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from fileintel.api import shapes, streams
 from fileintel.api.pace import Pace
 from fileintel.errors import ServiceError
-from fileintel.model import ApiKey, Collection, Document, IndexRun, Query
+from fileintel.model import Anchor, ApiKey, Claim, Collection, Document, IndexRun, Query, Source
 from fileintel.store.model_servers import FailingModelServer
 from fileintel.tasks import events
 
@@ -280,3 +280,39 @@ def test_docs_are_an_empty_page_that_loads_nothing_from_elsewhere(api: TestClien
     page = api.get("/api/v2/docs")
     assert page.status_code == 200 and "://" not in page.text
     assert page.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+def test_the_method_of_an_index_run(api: TestClient, scene: SimpleNamespace) -> None:
+    where = "/api/v2/collections/minutes/index-runs"
+    asked = api.post(where, json={"method": "fast", "claims": True}, headers=scene.write)
+    assert asked.status_code == 202
+    assert (asked.json()["method"], asked.json()["claims"]) == ("fast", True)
+    plain = api.post(where, json={}, headers=scene.write).json()
+    assert (plain["method"], plain["claims"]) == ("standard", False)
+    assert api.get(f"/api/v2/index-runs/{plain['id']}", headers=scene.read).json()["run"]["method"] == "standard"
+    assert "method" in problem(api.post(where, json={"method": "quick"}, headers=scene.write), 422)["detail"]
+    assert "claim" in problem(api.post(where, json={"claim": True}, headers=scene.write), 422)["detail"]
+
+
+def test_claims_come_with_their_place(api: TestClient, store: Store, scene: SimpleNamespace) -> None:
+    where = "/api/v2/collections/minutes/claims"
+    assert "fileintel graphrag index minutes" in problem(api.get(where, headers=scene.read), 409)["detail"]
+    store.collection("minutes", version=7)
+    text = "Alice came. Alice owes Bob."
+    anchors = (Anchor(0, 3, "Guests"), Anchor(12, 4, "Debts"))
+    store.units = [Source(1, "u1", "d1", "a.pdf", text, anchors), Source(2, "u2", "d1", "a.pdf", text)]
+    quotes = ["Alice owes Bob.", '"Alice came."', "not a quote"]
+    store.claims = [
+        Claim(f"c{n}", n, unit, "ALICE", "BOB", "DEBT", "TRUE", "NONE", "NONE", "Alice owes Bob", quote)
+        for n, (unit, quote) in enumerate([*(("u1", quote) for quote in quotes), ("u2", ""), ("gone", "")])
+    ]
+    found = api.get(where, headers=scene.read).json()
+    assert [(item["page"], item["heading"]) for item in found["items"]] == [
+        (4, "Debts"),
+        (3, "Guests"),
+        (3, "Guests"),
+        (None, None),
+    ]
+    assert found["items"][0]["document_name"] == "a.pdf" and found["items"][0]["claim"]["subject"] == "ALICE"
+    first = api.get(f"{where}?limit=3&search=ali", headers=scene.read).json()
+    assert len(first["items"]) == 3 and first["next_offset"] == 3

@@ -22,6 +22,7 @@ RUN = {
     "id": 7, "collection_id": "c1", "state": "running", "step": "extract_graph", "created_at": AT,
     "finished_at": None, "error": None, "chat_model": "qwen", "embedding_model": "minilm", "calls": 3,
     "calls_remembered": 2, "tokens_in": 1000, "tokens_out": 50,
+    "method": "standard", "claims": False,
 }  # fmt: skip
 STEP = {"step": "extract_graph", "pending": 5, "leased": 3, "done": 2, "failed": 0}
 

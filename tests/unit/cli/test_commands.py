@@ -136,11 +136,50 @@ def test_index(run: Run, answers: Answers) -> None:
     assert "index run 7" in run("graphrag", "index", "minutes").out
     outcome = run("graphrag", "index", "minutes", "--wait")
     assert outcome.code == 0 and "212" in outcome.out and "3 made, 2 remembered" in outcome.out
-    assert "took" in outcome.out and "1 min 30 s" in outcome.out
+    assert "took" in outcome.out and "1 min 30 s" in outcome.out and "standard" in outcome.out
     first = outcome.err.splitlines()[0]
     assert "extract_graph 2/10" in first and "3 calls in flight" in first and "about 1 min 30 s left" in first
     told = run("graphrag", "index", "minutes", "--wait", "--json")
     assert told.json["run"]["state"] == "complete" and told.err == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        ([], {}),
+        (["--method", "fast"], {"method": "fast"}),
+        (["--method", "standard", "--claims"], {"method": "standard", "claims": True}),
+        (["--no-claims"], {"claims": False}),
+    ],
+)
+def test_an_index_run_s_method(run: Run, answers: Answers, options: list[str], asked: dict[str, Any]) -> None:
+    made = {**RUN, "method": "fast", "claims": True}
+    answers.canned |= {"POST /collections/minutes/index-runs": httpx.Response(202, json=made)}
+    assert run("graphrag", "index", "minutes", *options, "--json").json == made
+    assert json.loads(answers.asked[-1].content) == asked
+    unknown = run("graphrag", "index", "minutes", "--method", "quick")
+    assert unknown.code == 2 and "standard" in unknown.err
+
+
+def test_an_index_run_that_the_model_cannot_do(run: Run, answers: Answers) -> None:
+    refusal = "the embedded extractive model finds no claims: name a language model"
+    answers.canned |= {"POST /collections/minutes/index-runs": problem(422, refusal)}
+    refused = run("graphrag", "index", "minutes", "--claims")
+    assert refused.code == 2 and refused.err == f"fileintel: {refusal}\n"
+
+
+def test_claims(run: Run, answers: Answers) -> None:
+    claim = {
+        "id": "cl1", "human_readable_id": 0, "text_unit_id": "u", "subject": "ALICE", "object": "NONE",
+        "type": "FRAUD", "status": "TRUE", "start_date": "NONE", "end_date": "NONE", "description": "Alice took it",
+        "source_text": "Alice took it.",
+    }  # fmt: skip
+    located = {"claim": claim, "document_id": "d", "document_name": "a.pdf", "page": 3, "heading": None}
+    answers.canned |= {"GET /collections/minutes/claims": page(located)}
+    shown = run("graphrag", "claims", "minutes", "--search", "ali")
+    assert shown.code == 0 and "Alice took it" in shown.out and "a.pdf" in shown.out
+    assert answers.asked[-1].url.params["search"] == "ali"
+    assert run("graphrag", "claims", "minutes", "--json").json == [located]
 
 
 @pytest.mark.parametrize("why", ["the LLM server refused the model's name", None])

@@ -180,6 +180,27 @@ def test_a_report_says_who_and_what(models: Models) -> None:
     assert json.loads(models.complete("community_report", {"entities": [], "relationships": []}))["rating"] == 0
 
 
+def test_a_report_on_noun_phrases_quotes_the_texts_that_name_them(models: Models) -> None:
+    titles = ("OLAF BRANDT", "SIGNAL HOUSE", "NOWHERE FOUND")
+    inputs = {
+        "entities": [{"title": title, "type": "NOUN PHRASE", "degree": 2} for title in titles],
+        "relationships": [{"source": "OLAF BRANDT", "target": "SIGNAL HOUSE", "weight": 0.01}],
+        "texts": [
+            "# Signal house\n\nOlaf Brandt kept the lamp burning through the storm of 1903. It rained.",
+            "The crew of the cutter slept in the signal house until the morning came.",
+        ],
+    }
+    report = json.loads(models.complete("community_report", inputs))
+    assert report["title"].startswith("Olaf Brandt") and len(report["findings"]) == 2
+    assert "Olaf Brandt kept the lamp burning through the storm of 1903." in report["findings"][0]["explanation"]
+    assert "slept in the signal house" in report["findings"][1]["explanation"]
+    given = {**inputs, "entities": [{**inputs["entities"][0], "description": "Olaf Brandt is a keeper of goats."}]}
+    described = json.loads(models.complete("community_report", given))
+    assert "keeper of goats" in json.dumps(described) and "storm of 1903" not in json.dumps(described)
+    with pytest.raises(InputError):
+        models.complete("community_report", {**inputs, "texts": [3.5, {}]})
+
+
 def test_bad_inputs_are_named(models: Models) -> None:
     with pytest.raises(InputError, match="no stage 'translate'"):
         models.complete("translate", {})

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from fileintel.errors import ModelAnswerError
-from fileintel.model import Community, CommunityReport, Entity, Relationship, Source
+from fileintel.model import Claim, Community, CommunityReport, Entity, Relationship, Source
 from fileintel.search import Plan, final_request, parse_points, plan_global, plan_local
 from fileintel.search.prompts import render_source
 
@@ -95,6 +95,32 @@ def test_local_budget(tokenizer, max_tokens):
     assert shown + tables <= max_tokens
     assert tables <= max_tokens / 2
     assert plan.sources
+
+
+def claim(n: int, subject: str, description: str) -> Claim:
+    return Claim(
+        f"cl{n}", n, f"u{n}", subject, "NORVIK AG", "FRAUD", "SUSPECTED", "2021-05-03", "NONE", description, "q"
+    )
+
+
+def test_local_shows_the_claims_about_its_entities(tokenizer):
+    claims = [claim(0, "ANNA WEISS", "Weiss is said | to owe"), claim(1, "NOBODY", "Nobody did")]
+    rows = final_request(local(tokenizer, claims=claims)).stage.inputs["context"].splitlines()
+    at = rows.index("-----Claims-----")
+    assert rows[at + 1] == "id|entity|object_id|status|start_date|end_date|description|sources"
+    assert rows[at + 2] == "0|ANNA WEISS|NORVIK AG|SUSPECTED|2021-05-03|NONE|Weiss is said / to owe|[2]"
+    assert not any("Nobody" in row for row in rows)
+    plain = final_request(local(tokenizer)).stage.inputs["context"]
+    assert "Claims" not in plain and set(plain.splitlines()) <= set(rows)
+
+
+@pytest.mark.parametrize("max_tokens", [200, 400, 900])
+def test_claims_stay_within_the_budget_of_the_tables(tokenizer, max_tokens):
+    claims = [claim(n, "ANNA WEISS", f"Claim {n} of many, and a long one too") for n in range(50)]
+    plan = local(tokenizer, claims=claims, max_tokens=max_tokens)
+    context = plan.answer_request.stage.inputs["context"]
+    assert tokenizer.count(context) <= max_tokens / 2
+    assert (max_tokens == 200) or ("Claim 0 of many" in context and "-----Relationships-----" in context)
 
 
 def test_local_report_too_long_for_its_share_gives_its_summary(tokenizer):
