@@ -350,5 +350,5 @@ def test_an_answer_beyond_all_bounds_is_cut_and_that_is_counted():
     records = "\n##\n".join(f'("entity"<|>E{n}<|>geo<|>Number {n})' for n in range(9000))
     found = read_records(records)
     assert len(records) > MOST_CHARACTERS
-    assert 2000 < len(found.entities) < 9000
-    assert found.unreadable == 1
+    assert 1000 < len(found.entities) < 9000
+    assert found.unreadable >= 1
