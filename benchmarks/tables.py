@@ -195,7 +195,19 @@ def _incremental(found: Raw) -> str:
 
 
 def _limiter(found: Raw) -> str:
-    return "### The limiter on servers it does not know\n\n" + str(found.get("table", "")).strip()
+    rows = [
+        (
+            row["server"],
+            row["best_concurrency"],
+            row["calls_per_second"],
+            row["best_calls_per_second"],
+            row["fraction"],
+            f"{row['refused_share']:.1%}",
+        )
+        for row in found["servers"]
+    ]
+    head = ("server", "best concurrency", "calls/s with the limiter", "calls/s at best", "fraction", "calls refused")
+    return "### The limiter on servers it does not know\n\n" + table(head, rows)
 
 
 def replaced(page: str, tables: str) -> str:

@@ -1,7 +1,7 @@
 """How long the scripted model server takes: its options, its slots with their queue, and batches of token steps.
 
-Two models of a server. With `token_seconds` 0 a call takes `latency`, more when `slowdown` is set and others are in
-service. Otherwise the calls in service form one batch, as in vLLM: every step gives each of them one token, and a step
+Two models of a server. With `token_seconds` 0 a call takes `latency`, more when `slowdown` or `thrash_above` is set
+and others are in service. Otherwise the calls in service form one batch, as in vLLM: every step gives each of them one token, and a step
 lasts `token_seconds` x (1 + `token_slowdown` x (calls in the batch - 1)); `latency` is then the time before the first
 token. Either way at most `slots` calls are in service (vLLM's --max-num-seqs) and the rest queue in order.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import zlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ class Options:
     latency: float = 0.0  # of every model call; with token_seconds that of the first token
     embedding_latency: float = -1.0  # of embedding calls, if it is to be another (0 or more)
     slowdown: float = 0.0  # each further call in service adds this share of the latency
+    thrash_above: int = 0  # n calls in service, more than this: each takes (n / this) ** 2 as long (0: never)
+    spread: float = 0.0  # a prompt's latency is up to this share shorter or longer
     token_seconds: float = 0.0  # a step that gives every call in the batch one token; 0: no batches
     token_slowdown: float = 0.0  # each further call in the batch adds this share to a step
     answer_tokens: int = 0  # tokens of every chat answer (0: a quarter of its characters)
@@ -55,6 +58,7 @@ class Timed(Protocol):
 
     open: bool
     kind: str
+    prompt: bytes
     timer: asyncio.TimerHandle | None
     in_batch: bool
 
@@ -179,6 +183,10 @@ class Service:
         embedding = call.kind == "embedding"
         base = options.embedding_latency if embedding and options.embedding_latency >= 0 else options.latency
         seconds = base * (1 + options.slowdown * (self.in_service - 1))
+        if options.thrash_above:
+            seconds *= max(1.0, self.in_service / options.thrash_above) ** 2
+        if options.spread:
+            seconds *= 1 + options.spread * (zlib.crc32(call.prompt) / 2**31 - 1)
         over = self._done if embedding or not options.token_seconds else self._join
         call.timer = self._loop.call_later(seconds, self._time_over, call, over)
 

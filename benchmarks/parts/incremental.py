@@ -28,7 +28,7 @@ def measure(profile: Profile) -> dict[str, Any]:
     with scripted() as llm, installation(llm) as running, running.workers_running():
         llm.prepare(made.units)
         llm.reset()
-        collection, _ = running.read("incremental", made.texts)
+        collection, _ = running.read("incremental", made)
         reading = llm.stats()
         first = running.measure(collection)
         found: dict[str, Any] = {"corpus": described(made), "first": _calls(reading, first.calls)}

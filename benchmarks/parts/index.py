@@ -48,7 +48,7 @@ def ours(made: Corpus) -> dict[str, Any]:
         llm.prepare(made.units)
         with running.workers_running():
             llm.configure(latency=LATENCY)
-            collection, reading = running.read("index", made.texts)
+            collection, reading = running.read("index", made)
             build = running.measure(collection)
         counts = graph.counts(build.run.id)
     if counts["entities"] != len(made.entities) or counts["reports"] != counts["communities"]:

@@ -28,7 +28,7 @@ def measure(profile: Profile) -> dict[str, Any]:
     with scripted() as llm, installation(llm) as running:
         llm.prepare(made.units)
         with running.workers_running():
-            collection, _ = running.read("replay", made.texts)
+            collection, _ = running.read("replay", made)
             llm.configure(latency=LATENCY, slots=SLOTS, record=True)
             build = running.measure(collection)
             recorded = llm.recorded()

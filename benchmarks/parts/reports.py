@@ -54,7 +54,7 @@ def ours(profile: Profile, communities: int) -> dict[str, Any]:
             llm.prepare(made.units)
             llm.configure(latency=0.0)
             with running.workers_running():
-                collection, _ = running.read(f"reports-{number}", made.texts)
+                collection, _ = running.read(f"reports-{number}", made)
                 llm.configure(latency=latency)
                 build = running.measure(collection)
             counts = graph.counts(build.run.id)

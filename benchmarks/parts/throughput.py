@@ -27,7 +27,7 @@ def measure(profile: Profile) -> dict[str, Any]:
             first_person += len(made.entities)
             llm.prepare(made.units)
             with running.workers_running():
-                collection, reading = running.read(f"units-{units}", made.texts)
+                collection, reading = running.read(f"units-{units}", made)
                 build = running.measure(collection)
             counts = graph.counts(build.run.id)
             if counts["entities"] != len(made.entities) or counts["reports"] != counts["communities"]:

@@ -32,7 +32,7 @@ def measure(profile: Profile) -> dict[str, Any]:
             llm.prepare(made.units)
             llm.configure(latency=0.0)
             with running.workers_running(graphrag=number):
-                collection, _ = running.read(f"workers-{number}", made.texts)
+                collection, _ = running.read(f"workers-{number}", made)
                 llm.configure(latency=LATENCY)
                 llm.reset()
                 run = bells.start_index(collection.id)
@@ -58,7 +58,5 @@ def _wait_for_extraction(run_id: int, units: int) -> None:
         done = next((step.done for step in runs.progress(run_id) if step.step == "extract_graph"), 0)
         if done == units:
             return
-        if runs.get(run_id).state != "running":
-            raise BenchmarkError(f"index run {run_id} ended during extract_graph: {runs.get(run_id).error}")
-        time.sleep(0.1)
+        time.sleep(0.25)
     raise BenchmarkError(f"extract_graph of run {run_id} was not done within {PATIENCE_SECONDS:.0f} s")

@@ -93,7 +93,19 @@ RAW: dict[str, Any] = {
         "edited": {"calls": 100},
         "deleted": {"calls": 200, "people": 12, "traces": []},
     },
-    "limiter": {"limiter_worst_fraction": 0.87, "table": "| server | fraction |\n|---|---:|\n| 32 | 0.9 |"},
+    "limiter": {
+        "limiter_worst_fraction": 0.87,
+        "servers": [
+            {
+                "server": "best 32",
+                "best_concurrency": 32,
+                "calls_per_second": 60.9,
+                "best_calls_per_second": 70.0,
+                "fraction": 0.87,
+                "refused_share": 0.0,
+            }
+        ],
+    },
 }
 
 
@@ -158,7 +170,7 @@ def test_tables_hold_every_part_and_come_from_what_json_keeps() -> None:
         "| 10,000 text units | 240 | 24.0 | 2.00 | 44,000 | 500 | 1.50 | 305 | 300 | 0.02 |",
         "| 2 graphrag workers | 180 | 1.90 | 400 |",
         "| one edited | 100 | 2.0% |",
-        "| 32 | 0.9 |",
+        "| best 32 | 32 | 60.9 | 70.0 | 0.87 | 0.0% |",
         "(17 + 71 + 80 by level)",
     ):
         assert expected in text
