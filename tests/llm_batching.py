@@ -1,9 +1,10 @@
 """How long the scripted model server takes: its options, its slots with their queue, and batches of token steps.
 
-Two models of a server. With `token_seconds` 0 a call takes `latency`, more when `slowdown` or `thrash_above` is set
-and others are in service. Otherwise the calls in service form one batch, as in vLLM: every step gives each of them one token, and a step
-lasts `token_seconds` x (1 + `token_slowdown` x (calls in the batch - 1)); `latency` is then the time before the first
-token. Either way at most `slots` calls are in service (vLLM's --max-num-seqs) and the rest queue in order.
+Two models of a server. With `token_seconds` 0 a call takes `latency`, more when `slowdown` or `thrash_above` is set and
+others are in service. Otherwise the calls in service form one batch, as in vLLM: every step gives each of them one
+token, and a step lasts `token_seconds` x (1 + `token_slowdown` x (calls in the batch - 1)); `latency` is then the time
+before the first token. Either way at most `slots` calls are in service (vLLM's --max-num-seqs) and the rest queue in
+order.
 """
 
 from __future__ import annotations
@@ -51,6 +52,17 @@ class Options:
     models: str = "scripted,scripted-embedding"  # what GET /models lists
     strict_models: bool = False  # 404 to a model not in `models`
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        self.faults = bool(
+            self.fail_first
+            or self.limit_rate
+            or self.error_rate
+            or self.drop_rate
+            or self.hang_rate
+            or self.bad_json_rate
+            or self.bad_answer_rate
+        )
 
 
 class Timed(Protocol):

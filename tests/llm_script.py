@@ -7,6 +7,8 @@ In each sentence all names are entities, described by that sentence, and the fir
 
 from __future__ import annotations
 
+import array
+import base64
 import functools
 import itertools
 import json
@@ -253,3 +255,15 @@ def embed(text: str, dimensions: int) -> list[float]:
     if not norm:
         return [1.0] + vector[1:]
     return [x / norm for x in vector]
+
+
+def embeddings(body: dict[str, Any], dimensions: int) -> dict[str, Any]:
+    """Return the answer to a request for embeddings."""
+    texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+    vectors: list[Any] = [embed(text, body.get("dimensions") or dimensions) for text in texts]
+    if body.get("encoding_format") == "base64":
+        vectors = [base64.b64encode(array.array("f", vector).tobytes()).decode() for vector in vectors]
+    data = [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(vectors)]
+    tokens = sum(map(len, texts)) // 4
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return {"object": "list", "model": body.get("model", ""), "data": data, "usage": usage}

@@ -13,9 +13,7 @@ Faults are drawn from (seed, prompt, attempt), so they do not depend on the orde
 from __future__ import annotations
 
 import argparse
-import array
 import asyncio
-import base64
 import contextlib
 import dataclasses
 import hashlib
@@ -37,7 +35,7 @@ import orjson
 from llm_batching import Options, Service
 from llm_counts import Gauge, Tally
 from llm_http import Connection
-from llm_script import BAD_ANSWER, Corpus, answer, corpus, embed, extract, kind_of
+from llm_script import BAD_ANSWER, Corpus, answer, corpus, embeddings, extract, kind_of
 
 __all__ = ["Corpus", "Options", "ScriptedServer", "corpus", "running"]
 
@@ -49,17 +47,8 @@ class Call:
     """A model call in flight."""
 
     __slots__ = (
-        "body",
-        "connection",
-        "content",
-        "in_batch",
-        "kind",
-        "open",
-        "prompt",
-        "started",
-        "tally",
-        "timer",
-        "total",
+        *("body", "connection", "content", "in_batch", "kind", "open"),
+        *("prompt", "started", "tally", "timer", "total"),
     )
 
     def __init__(self, connection: Connection, kind: str, body: dict[str, Any], prompt: bytes, started: float) -> None:
@@ -120,8 +109,7 @@ class Server:
 
     def serve(self, call: Call) -> None:
         options = self.options
-        attempt = call.tally.asked[call.prompt]
-        faulty = not options.fault_kinds or call.kind in options.fault_kinds.split(",")
+        faulty, attempt = self.faulty(call), call.tally.asked[call.prompt]
         if options.overload_above and self.total.in_flight > options.overload_above:
             self.fail(call, 429, "Too many requests in flight.")
         elif faulty and attempt <= options.fail_first:
@@ -136,6 +124,11 @@ class Server:
             self.held.append(call)
         else:
             self.service.take(call)
+
+    def faulty(self, call: Call) -> bool:
+        """Whether faults are on that may befall calls of this kind."""
+        options = self.options
+        return options.faults and (not options.fault_kinds or call.kind in options.fault_kinds.split(","))
 
     def drawn(self, call: Call, attempt: int, fault: str, rate: float) -> bool:
         if rate <= 0:
@@ -169,8 +162,8 @@ class Server:
     def content_of(self, call: Call) -> str:
         """Return what the call is answered, a faulty answer if one was drawn."""
         if call.content is None:
-            faulty = not self.options.fault_kinds or call.kind in self.options.fault_kinds.split(",")
-            bad = faulty and self.drawn(call, call.tally.asked[call.prompt], "answer", self.options.bad_answer_rate)
+            attempt, rate = call.tally.asked[call.prompt], self.options.bad_answer_rate
+            bad = self.faulty(call) and self.drawn(call, attempt, "answer", rate)
             call.content = BAD_ANSWER if bad else answer(call.kind, call.body["messages"])
         return call.content
 
@@ -182,8 +175,7 @@ class Server:
         """Answer a call whose time is over."""
         options, connection = self.options, call.connection
         self.service.leave()
-        attempt = call.tally.asked[call.prompt]
-        faulty = not options.fault_kinds or call.kind in options.fault_kinds.split(",")
+        faulty, attempt = self.faulty(call), call.tally.asked[call.prompt]
         drop = faulty and self.drawn(call, attempt, "drop", options.drop_rate)
         if drop and not call.body.get("stream"):
             self.end(call, "failed")
@@ -193,7 +185,7 @@ class Server:
             connection.send(200, b'{"choices": [{"message": {"con')
         elif call.kind == "embedding":
             self.end(call, "answered")
-            connection.send(200, orjson.dumps(self.embeddings(call.body)))
+            connection.send(200, orjson.dumps(embeddings(call.body, options.dimensions)))
         else:
             content = self.content_of(call)
             if call.body.get("stream"):
@@ -220,16 +212,6 @@ class Server:
                 "total_tokens": tokens_in + tokens_out,
             },
         }
-
-    def embeddings(self, body: dict[str, Any]) -> dict[str, Any]:
-        texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
-        vectors: list[Any] = [embed(text, body.get("dimensions") or self.options.dimensions) for text in texts]
-        if body.get("encoding_format") == "base64":
-            vectors = [base64.b64encode(array.array("f", vector).tobytes()).decode() for vector in vectors]
-        data = [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(vectors)]
-        tokens = sum(map(len, texts)) // 4
-        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        return {"object": "list", "model": body.get("model", ""), "data": data, "usage": usage}
 
     def stream(self, call: Call, content: str, *, cut: bool) -> None:
         head = {"id": call.prompt.hex(), "object": "chat.completion.chunk", "model": call.body.get("model", "")}
