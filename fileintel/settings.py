@@ -138,6 +138,7 @@ class Settings(BaseModel):
     embedding_model: str = _own("models", "all-MiniLM-L6-v2-int8", "name of the embedding model")
     embedding_dimensions: Count = _own("models", 384, "length of the embedding model's vectors")
     embedding_base_url: str = _own("models", "", "embedding server, with /v1; empty: OPENAI_BASE_URL")
+    embedding_concurrency: Count = _own("models", 8, "embedding requests of one process at once")
     embedding_api_key: SecretStr = _own("models", SecretStr(""), "key of the embedding server; empty: OPENAI_API_KEY")
 
     # --- storage
@@ -175,6 +176,10 @@ class Settings(BaseModel):
     summary_max_input_tokens: Count = _own("graph", 4000, "tokens of descriptions shown for one summary")
     report_max_length: Count = _own("graph", 2000, "words of a community report")
     report_max_input_tokens: Count = _own("graph", 8000, "tokens of context shown for one community report")
+
+    auto_build_seconds: CountOrNone = _own(
+        "graph", 30, "seconds without a change after which a changed graph is built anew; 0: only when asked"
+    )
 
     # --- graphrag worker
     celery_graphrag_concurrency: Count = _shared("graphrag-worker", 200, "most LLM calls in flight of the worker")

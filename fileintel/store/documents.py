@@ -96,9 +96,20 @@ def delete(document_id: str) -> None:
     """Remove a document; text units no other document holds go with it, so no answer can quote them."""
     with transaction() as connection:
         held = text_units_of(connection, "u.document_id = :it", document_id)
+        _changed(connection, document_id)
         if run(connection, "DELETE FROM documents WHERE id = :id", id=document_id).rowcount == 0:
             raise NotFoundError(f"there is no document '{document_id[:80]}'")
         delete_unheld(connection, held)
+
+
+def _changed(connection: Connection, document_id: str) -> None:
+    """Note that a graph of the document's collection is out of date."""
+    run(
+        connection,
+        """UPDATE collections SET changed_at = clock_timestamp()
+           WHERE id = (SELECT collection_id FROM documents WHERE id = :id)""",
+        id=document_id,
+    )
 
 
 def text_units_of(connection: Connection, which: str, it: str) -> list[str]:
@@ -225,10 +236,13 @@ def save_embeddings(model: str, vectors: Mapping[str, Vector]) -> None:
 
 def finish(document_id: str) -> None:
     """Mark a document as ready to be asked."""
-    execute(
-        "UPDATE documents SET state = 'ready', leased_by = NULL, error = NULL, error_code = NULL WHERE id = :id",
-        id=document_id,
-    )
+    with transaction() as connection:
+        run(
+            connection,
+            "UPDATE documents SET state = 'ready', leased_by = NULL, error = NULL, error_code = NULL WHERE id = :id",
+            id=document_id,
+        )
+        _changed(connection, document_id)
 
 
 def fail(document_id: str, code: str, error: str) -> None:

@@ -9,13 +9,14 @@ from fileintel.store.engine import execute, rows, run, transaction
 
 SILENT_SECONDS = 30
 # Documents may wait long behind others in their queue; a second message for one costs little but not nothing.
-QUIET_SECONDS = {"document": 120, "query": 30, "run": 10}
+QUIET_SECONDS = {"document": 120, "query": 30, "step": 10}
 REAPER_LOCK = 7_231_985
 
 
 @dataclass(frozen=True, slots=True)
 class Bell:
-    """Something unfinished whose Celery message may be lost: kind is document, run or query."""
+    """Something unfinished whose Celery message may be lost: kind is document, query, step (id `run:step`), or
+    collection (one that changed and is to be built)."""
 
     kind: str
     id: str
@@ -60,8 +61,10 @@ def living() -> list[dict[str, object]]:
     return [dict(worker) for worker in found]
 
 
-def reap(max_attempts: int) -> list[Bell] | None:
+def reap(max_attempts: int, settled_seconds: int = 0) -> list[Bell] | None:
     """Free what dead workers hold and name what must be rung again; None when another process is reaping.
+
+    Unless `settled_seconds` is 0, a collection with a graph whose documents changed, but not for so long, is named too.
 
     A worker counts as dead when unseen for SILENT_SECONDS. A thing that waits while nobody has it in hand is rung
     again when its last bell is older than QUIET_SECONDS, for the message may be lost.
@@ -108,15 +111,29 @@ def reap(max_attempts: int) -> list[Bell] | None:
         ).all()
         found += run(
             connection,
-            """UPDATE index_runs r SET rung_at = now()
-               WHERE r.state = 'running' AND r.leased_by IS NULL AND r.rung_at < now() - make_interval(secs => :quiet)
+            """UPDATE index_steps s SET rung_at = now() FROM index_runs r
+               WHERE r.id = s.run_id AND r.state = 'running' AND s.state IN ('open', 'planned')
+               AND s.leased_by IS NULL AND s.rung_at < now() - make_interval(secs => :quiet)
                AND NOT EXISTS (SELECT 1 FROM work_items w
-                               WHERE w.run_id = r.id AND w.step = r.step AND w.state = 'leased')
-               RETURNING 'run' AS kind, r.id::text""",
-            quiet=QUIET_SECONDS["run"],
+                               WHERE w.run_id = s.run_id AND w.step = s.step AND w.state = 'leased')
+               RETURNING 'step' AS kind, s.run_id || ':' || s.step""",
+            quiet=QUIET_SECONDS["step"],
         ).all()
+        if settled_seconds:
+            found += run(connection, _CHANGED, settled=settled_seconds).all()
     return [Bell(kind, str(identity)) for kind, identity in found]
 
+
+_CHANGED = """
+    SELECT 'collection' AS kind, c.id FROM collections c
+    WHERE c.published_version IS NOT NULL AND c.changed_at < now() - make_interval(secs => :settled)
+      AND NOT EXISTS (SELECT 1 FROM documents d WHERE d.collection_id = c.id AND d.state IN ('queued', 'processing'))
+      AND NOT EXISTS (
+          SELECT 1 FROM index_runs r LEFT JOIN index_steps s
+              ON s.run_id = r.id AND s.step = 'create_base_text_units'
+          WHERE r.collection_id = c.id
+            AND (r.state = 'running' OR r.created_at > c.changed_at OR s.finished_at > c.changed_at))
+"""
 
 _FREE = (
     """UPDATE work_items SET state = 'pending', leased_by = NULL WHERE state = 'leased' AND {whose}""",
@@ -124,5 +141,5 @@ _FREE = (
        WHERE state = 'processing' AND {whose}""",
     """UPDATE queries SET state = 'queued', leased_by = NULL, rung_at = 'epoch'
        WHERE state = 'answering' AND {whose}""",
-    """UPDATE index_runs SET leased_by = NULL, rung_at = 'epoch' WHERE state = 'running' AND {whose}""",
+    """UPDATE index_steps SET leased_by = NULL, rung_at = 'epoch' WHERE state = 'open' AND {whose}""",
 )

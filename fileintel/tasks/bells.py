@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -10,10 +11,12 @@ from kombu.exceptions import OperationalError
 from fileintel.errors import ConflictError, ServiceError
 from fileintel.model import IndexRun
 from fileintel.settings import load
-from fileintel.store import documents, queries, runs, work
+from fileintel.store import documents, index_steps, queries, runs, versions, work
 from fileintel.store.workers import Bell
 from fileintel.tasks import steps
 from fileintel.tasks.app import app
+
+logger = logging.getLogger(__name__)
 
 # Tens of LLM calls share one Celery task, since waking a task costs the gevent worker milliseconds.
 PULLERS_PER_TASK = 20
@@ -24,26 +27,40 @@ def ring_document(document_id: str) -> None:
     _send("ingest.document", [document_id], "document_processing")
 
 
-def ring_run(run_id: int, countdown: float = 0.0) -> None:
-    """Have an index run's current step planned, or its pending items worked on."""
-    found = runs.step_to_plan(run_id)
-    if found is None:
+def ring_run(run_id: int) -> None:
+    """Have every step of an index run that is under way planned and worked on."""
+    for name in index_steps.under_way(run_id):
+        ring_step(run_id, name)
+
+
+def ring_step(run_id: int, name: str, countdown: float = 0.0) -> None:
+    """Have a step's items planned as far as they are not, and those that nobody has worked on."""
+    to_plan = index_steps.to_plan(run_id, name)
+    if to_plan is None:
         return
-    name, planned = found
-    runs.touch(run_id)
-    if not planned:
-        _send("index.plan", [run_id], "llm_processing")
-        return
-    step = steps.step(name)
     pending = work.pending(run_id, name)
+    if to_plan:
+        ring_plan(run_id, name)
+    # With nothing pending one message still goes: it finds the step complete and moves the run on.
+    if pending or not to_plan:
+        ring_items(run_id, name, max(pending, 1), countdown)
+
+
+def ring_plan(run_id: int, name: str, countdown: float = 0.0) -> None:
+    """Have a step's items planned."""
+    _send("index.plan", [run_id, name], "llm_processing", countdown)
+
+
+def ring_items(run_id: int, name: str, items: int, countdown: float = 0.0) -> None:
+    """Have so many items of a step worked on."""
+    step = steps.step(name)
     settings = load()
     if step.waits:
-        pullers = min(pending, settings.celery_graphrag_concurrency)
+        pullers = min(items, settings.celery_graphrag_concurrency)
         tasks, task = math.ceil(pullers / PULLERS_PER_TASK), "index.pull"
     else:
-        tasks, task = min(pending, settings.celery_worker_concurrency), "index.work"
-    # With nothing pending one message still goes: it finds the step complete and moves the run on.
-    for _ in range(max(tasks, 1)):
+        tasks, task = min(items, settings.celery_worker_concurrency), "index.work"
+    for _ in range(tasks):
         _send(task, [run_id, name], step.queue, countdown)
 
 
@@ -60,6 +77,11 @@ def ring_query(query_id: str) -> None:
         _send("query.plan", [query_id], "rag_processing")
 
 
+def ring_tidy(run_id: int) -> None:
+    """Have removed what a complete run no longer needs."""
+    _send("upkeep.tidy", [run_id], "default")
+
+
 def ring_sweep() -> None:
     """Have blobs removed that no document has any more."""
     _send("upkeep.sweep", [], "default")
@@ -71,8 +93,21 @@ def ring(bell: Bell) -> None:
         ring_document(bell.id)
     elif bell.kind == "query":
         ring_query(bell.id)
+    elif bell.kind == "collection":
+        build_again(bell.id)
     else:
-        ring_run(int(bell.id))
+        run_id, _, step = bell.id.partition(":")
+        ring_step(int(run_id), step)
+
+
+def build_again(collection_id: str) -> None:
+    """Build a changed collection's graph anew; one without any readable document has none."""
+    try:
+        start_index(collection_id)
+    except ConflictError as conflict:
+        logger.info("%s is not built again: %s", collection_id, conflict)
+        if not documents.states(collection_id).get("ready"):
+            versions.withdraw(collection_id)
 
 
 def start_index(collection_id: str) -> IndexRun:
@@ -88,7 +123,7 @@ def start_index(collection_id: str) -> IndexRun:
 
     found, new = runs.start(
         collection_id,
-        step=steps.FIRST,
+        steps=steps.order(),
         chat_model=settings.chat_model,
         embedding_model=settings.embedding_model,
         parameters={

@@ -21,6 +21,7 @@ from fileintel.store.work import Spent
 T = TypeVar("T")
 
 EXTRACTIVE = "fileintel-extractive"
+EMBEDDED = "all-MiniLM-L6-v2-int8"
 # How long one call is tried again while its server is away or overloaded, before its item counts a failed attempt.
 PATIENCE_SECONDS = 120.0
 
@@ -28,6 +29,12 @@ PATIENCE_SECONDS = 120.0
 def staged(chat_model: str) -> bool:
     """Whether this chat model is the embedded extractive one, which works from stages instead of prompts."""
     return chat_model == EXTRACTIVE
+
+
+def embeddings_at_once() -> int:
+    """How many embedding requests one process makes at a time: the embedded model server computes on this machine."""
+    settings = load()
+    return 1 if settings.embedding_model == EMBEDDED else settings.embedding_concurrency
 
 
 def chat_model_name() -> str:
@@ -134,14 +141,12 @@ class RememberingChat:
         """Answer from memory, else ask; the answer is stored with the item's result, or before the next call."""
         key = request.key
         self.asked.append(key)
-        known = memo.recall(key)
+        # An item of several calls must not pay for the first again when it dies in the second.
+        known = memo.recall(key, self.spent.answers)
+        self.spent.answers.clear()
         if known is not None:
             self.spent.remembered += 1
             return known
-        if self.spent.answers:
-            # An item of several calls must not pay for the first again when it dies in the second.
-            memo.remember(self.spent.answers)
-            self.spent.answers.clear()
         answer = self._chat.complete(request)
         self.spent.calls += 1
         self.spent.tokens_in += answer.tokens_in

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from fileintel.settings import load
-from fileintel.store import blobs
+from fileintel.store import blobs, versions
 from fileintel.tasks.app import app
 
 logger = logging.getLogger(__name__)
@@ -17,3 +17,9 @@ def sweep() -> None:
     removed = blobs.remove_unreferenced(load().blob_dir)
     if removed:
         logger.info("removed %d files whose documents were deleted", removed)
+
+
+@app.task(name="upkeep.tidy", queue="default")
+def tidy(run_id: int) -> None:
+    """Remove what a complete index run no longer needs, and versions that are no longer kept."""
+    versions.tidy(run_id)
