@@ -255,6 +255,8 @@ def installation(llm: ScriptedServer, **variables: str) -> Iterator[Installation
                 "FILEINTEL_STATE_DIR": folder,
                 # Text units without overlap, as every contestant has them: see corpora.py.
                 "FILEINTEL_TEXT_UNIT_OVERLAP": "0",
+                # A build begins when it is asked for, not by itself after a change.
+                "FILEINTEL_AUTO_BUILD_SECONDS": "0",
                 **variables,
             }
             with environment(values):
