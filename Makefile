@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+CONTESTANTS := benchmarks/.venv
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration test-nix lint bench generate lock clean
+.PHONY: help demo test test-unit test-integration test-nix lint bench bench-quick generate lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -43,8 +44,18 @@ lint: $(STAMP) ## check style, types, imports, configuration and that generated 
 	PATH="$(BIN):$$PATH" $(BIN)/lint-imports
 	$(BIN)/python -m fileintel.configuration.generated --check
 
-bench: $(STAMP) ## measure against stock GraphRAG
+$(CONTESTANTS)/.installed: benchmarks/requirements.lock
+	@$(CONTESTANTS)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(CONTESTANTS)
+	@echo "Installing stock GraphRAG and LightRAG into $(CONTESTANTS) ..."
+	@$(CONTESTANTS)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes \
+		--only-binary :all: -r benchmarks/requirements.lock
+	@touch $@
+
+bench: $(STAMP) $(CONTESTANTS)/.installed ## measure against stock GraphRAG and LightRAG (about an hour)
 	$(BIN)/python -m benchmarks
+
+bench-quick: $(STAMP) $(CONTESTANTS)/.installed ## measure FileIntel alone, in under three minutes
+	$(BIN)/python -m benchmarks --profile quick
 
 generate: $(STAMP) ## write the files that are derived from settings.py
 	$(BIN)/python -m fileintel.configuration.generated
@@ -56,7 +67,8 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 lock: $(STAMP) ## pin the dependencies of pyproject.toml with their hashes
 	$(LOCK) pyproject.toml --output-file requirements.lock
 	$(LOCK) --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(LOCK) benchmarks/requirements.in --constraint requirements.lock --output-file benchmarks/requirements.lock
 	$(BIN)/python tools/wheels.py
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(CONTESTANTS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

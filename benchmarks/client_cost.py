@@ -69,7 +69,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
         for worker in workers:
             worker.join()
 
-    with running(latency=options.latency) as server:
+    with running(latency=options.latency, **server_options()) as server:
         client = OpenAIClient(server.base_url, transport=PooledTransport(connections=options.in_flight), timeout=60)
         run(client, options.in_flight)  # connections made, modules loaded
         server.reset()
@@ -103,6 +103,12 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
         "peak_in_flight_at_server": stats["peak"],
         "limit_at_the_end": limiter.limit if options.limiter else None,
     }
+
+
+def server_options() -> dict[str, object]:
+    """The server's Python and loop: uvloop where `make bench` has made the environment that holds it."""
+    python = ROOT / "benchmarks" / ".venv" / "bin" / "python"
+    return {"python": str(python), "uvloop": True} if python.exists() else {}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the scripted model server answers, from the prompt alone, and a corpus whose graph is therefore known.
+"""What the scripted model server answers to the prompts of GraphRAG, LightRAG and ours, from the prompt alone.
 
 Extraction rule: a name is a run of capitalised words ("Alice", "Harbour Bank"; a leading "The", "In", … is not one).
 In each sentence all names are entities, described by that sentence, and the first name is related to each other one:
@@ -8,6 +8,8 @@ writes texts whose graph is so known.
 
 from __future__ import annotations
 
+import array
+import base64
 import functools
 import itertools
 import json
@@ -81,6 +83,8 @@ _NAME = re.compile(r"\b[A-Z][\w'’]*(?:[ -][A-Z][\w'’]*)*")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _ENTITY_TYPES = re.compile(r"Entity_types:\s*(.*)")
 _SUMMARY_INPUT = re.compile(r"Entities:\s*(.*)\nDescription List:\s*(.*)")
+_LIGHTRAG_TEXT = "---Input Text---\n```\n"
+_LIGHTRAG_SUMMARY_INPUT = re.compile(r"(?:Entity|Relation) Name: (.*)\n\nDescription List:\n\n```\n((?s:.*))\n```")
 _TABLE = re.compile(r"-----Entities-----\n[^\n]*\n((?:\d+,[^\n]*\n?)+)")
 _UNIT_ROW = re.compile(r"(?m)^(\d+),\"?(.*)")
 _REPORT_ROW = re.compile(r"(?m)^(\d+)[,|]\s*\"?([^,|\n\"]*)")
@@ -121,6 +125,10 @@ def kind_of(messages: Sequence[dict[str, Any]]) -> str:
         return "extract"
     if "-Real Data-" in last and "Claim description:" in last:
         return "claims"
+    if _LIGHTRAG_TEXT in last:
+        return "extract"
+    if last.startswith("---Task---") and "last extraction task" in last[:200]:
+        return "glean"
     text = "\n".join(message["content"] for message in messages)
     if text.startswith("You write a made-up answer"):
         return "expand"
@@ -149,20 +157,36 @@ def names_in(sentence: str) -> list[str]:
     return list(found)
 
 
-def extract(text: str) -> str:
-    """Return GraphRAG's tuple records for the text by the rule of this file."""
+@functools.lru_cache(maxsize=400_000)
+def _told(sentence: str) -> tuple[str, ...]:
+    return tuple(names_in(sentence))
+
+
+def graph_of(text: str) -> tuple[dict[str, str], dict[tuple[str, str], str]]:
+    """Return each name with the first sentence about it, and each related pair with the first that relates it."""
     described: dict[str, str] = {}
     related: dict[tuple[str, str], str] = {}
     for sentence in _SENTENCE.split(text):
-        names = names_in(sentence)
+        names = _told(sentence)
+        if not names:
+            continue
+        said = sentence.strip()
         for name in names:
-            described.setdefault(name, sentence.strip())
+            described.setdefault(name, said)
         for other in names[1:]:
-            related.setdefault((names[0], other), sentence.strip())
-    records = [
-        f'("entity"<|>{name.upper()}<|>{_TYPE_OF_LAST_WORD.get(name.rsplit(" ", 1)[-1], "PERSON")}<|>{sentence})'
-        for name, sentence in described.items()
-    ]
+            related.setdefault((names[0], other), said)
+    return described, related
+
+
+def _type_of(name: str) -> str:
+    return _TYPE_OF_LAST_WORD.get(name.rsplit(" ", 1)[-1], "PERSON")
+
+
+@functools.lru_cache(maxsize=20_000)
+def extract(text: str) -> str:
+    """Return GraphRAG's tuple records for the text by the rule of this file."""
+    described, related = graph_of(text)
+    records = [f'("entity"<|>{name.upper()}<|>{_type_of(name)}<|>{sentence})' for name, sentence in described.items()]
     records += [
         f'("relationship"<|>{a.upper()}<|>{b.upper()}<|>{sentence}<|>5)' for (a, b), sentence in related.items()
     ]
@@ -181,10 +205,20 @@ def claims(text: str) -> str:
     return "\n##\n".join(records) + "\n<|COMPLETE|>"
 
 
+@functools.lru_cache(maxsize=20_000)
+def extract_for_lightrag(text: str) -> str:
+    """Return the same graph in the rows that LightRAG asks for."""
+    described, related = graph_of(text)
+    rows = [f"entity<|#|>{name}<|#|>{_type_of(name).title()}<|#|>{about}" for name, about in described.items()]
+    rows += [f"relation<|#|>{a}<|#|>{b}<|#|>acquaintance<|#|>{about}" for (a, b), about in related.items()]
+    return "\n".join(rows) + "\n<|COMPLETE|>"
+
+
 def report(text: str) -> str:
     """Return a community report (JSON) over the last table of entities of the prompt, else over its text units."""
-    tables = _TABLE.findall(text)
-    rows = [row.split(",", 2) for row in tables[-1].strip().splitlines()] if tables else _named_sources(text)
+    # The prompt's examples hold such tables too: the last one is the real one.
+    table = _TABLE.search(text, max(0, text.rfind("-----Entities-----\n")))
+    rows = [row.split(",", 2) for row in table.group(1).strip().splitlines()] if table else _named_sources(text)
     rows = [[*row, "", ""][:3] for row in rows] or [["0", "COMMUNITY", "An empty community"]]
     listed = ", ".join(row[1] for row in rows[:10])
     findings = [
@@ -223,9 +257,11 @@ def answer(kind: str, messages: Sequence[dict[str, Any]]) -> str:
     messages = first_asked(messages)
     last = messages[-1]["content"] if messages else ""
     if kind == "extract":
+        if _LIGHTRAG_TEXT in last:
+            return extract_for_lightrag(last.rsplit(_LIGHTRAG_TEXT, 1)[1].split("\n```", 1)[0])
         real = last.rsplit("-Real Data-", 1)[1]
         body = real.split("Text:", 1)[1].rsplit("######################", 1)[0]
-        return extract(body)
+        return extract(body.strip())
     if kind in ("glean", "glean_claims"):
         return "<|COMPLETE|>"
     if kind == "claims":
@@ -233,7 +269,7 @@ def answer(kind: str, messages: Sequence[dict[str, Any]]) -> str:
     if kind == "loop":
         return "N"
     if kind == "summarize":
-        found = _SUMMARY_INPUT.search(last)
+        found = _SUMMARY_INPUT.search(last) or _LIGHTRAG_SUMMARY_INPUT.search(last)
         return f"{found.group(1)} in all: {found.group(2)[:400]}" if found else last[-400:]
     text = "\n".join(message["content"] for message in messages)
     if kind == "report":
@@ -279,3 +315,15 @@ def embed(text: str, dimensions: int) -> list[float]:
     if not norm:
         return [1.0] + vector[1:]
     return [x / norm for x in vector]
+
+
+def embeddings(body: dict[str, Any], dimensions: int) -> dict[str, Any]:
+    """Return the answer to a request for embeddings."""
+    texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+    vectors: list[Any] = [embed(text, body.get("dimensions") or dimensions) for text in texts]
+    if body.get("encoding_format") == "base64":
+        vectors = [base64.b64encode(array.array("f", vector).tobytes()).decode() for vector in vectors]
+    data = [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(vectors)]
+    tokens = sum(map(len, texts)) // 4
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return {"object": "list", "model": body.get("model", ""), "data": data, "usage": usage}

@@ -182,3 +182,108 @@ def test_it_stops_when_its_stdin_closes() -> None:
         assert server.process.stdin is not None
         server.process.stdin.close()
         assert server.process.wait(timeout=10) == 0
+
+
+def lightrag_prompt(text: str) -> list[dict[str, str]]:
+    # The forms of LightRAG 1.5's prompts that the answers go by; LightRAG itself is not installed here.
+    system = "---Role---\nYou are a Knowledge Graph Specialist.\n`entity<|#|>entity_name<|#|>entity_type`"
+    user = f"---Task---\nExtract entities.\n\n---Input Text---\n```\n{text}\n```\n\n---Output---\n"
+    return [{"role": "system", "content": system}, {"role": "user", "content": user}]
+
+
+def test_lightrag_is_answered_in_its_own_rows(server: ScriptedServer) -> None:
+    asked = lightrag_prompt("Alice knows Bob.\n\nThe end.")
+    body = post(server, "/chat/completions", {"model": "scripted", "messages": asked})
+    rows = body["choices"][0]["message"]["content"].splitlines()
+    assert rows[0] == "entity<|#|>Alice<|#|>Person<|#|>Alice knows Bob."
+    assert rows[2] == "relation<|#|>Alice<|#|>Bob<|#|>acquaintance<|#|>Alice knows Bob."
+    assert rows[-1] == "<|COMPLETE|>"
+    glean = "---Task---\nBased on the last extraction task, identify and extract any missed entities."
+    asked += [{"role": "assistant", "content": "…"}, {"role": "user", "content": glean}]
+    body = post(server, "/chat/completions", {"model": "scripted", "messages": asked})
+    assert body["choices"][0]["message"]["content"] == "<|COMPLETE|>"
+    summary = (
+        "---Input---\nEntity Name: Alice\n\nDescription List:\n\n```\n"
+        '{"Description": "Knows Bob."}\n{"Description": "Knows Eve."}\n```\n\n---Output---\n'
+    )
+    said = chat(server, summary)
+    assert said == 'Alice in all: {"Description": "Knows Bob."}\n{"Description": "Knows Eve."}'
+    assert {kind: tally["count"] for kind, tally in server.stats()["kinds"].items()} == {
+        "extract": 1,
+        "glean": 1,
+        "summarize": 1,
+    }
+
+
+def together(server: ScriptedServer, calls: int) -> list[tuple[float, float]]:
+    """Ask so many things at once and return each call's start and end at the server."""
+    threads = [threading.Thread(target=chat, args=(server, f"call {number}")) for number in range(calls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    spans = server.stats("spans")["kinds"]["other"]["spans"]
+    assert len(spans) == calls
+    return [(start, end) for start, end in spans]
+
+
+def test_a_fuller_batch_gives_fewer_tokens_a_second_to_each(server: ScriptedServer) -> None:
+    server.configure(token_seconds=0.004, token_slowdown=0.5, answer_tokens=50)
+    ((start, end),) = together(server, 1)
+    assert end - start >= 50 * 0.004
+    server.reset()
+    spans = together(server, 4)
+    # A step of four takes 2.5 times as long, so one after the other would be slower, alone would be faster.
+    lasted = max(end for _, end in spans) - min(start for start, _ in spans)
+    assert lasted >= 50 * 0.004 * 2.5 * 0.9
+    assert server.stats()["kinds"]["other"]["peak"] == 4
+
+
+def test_a_call_that_leaves_the_batch_leaves_the_others_faster(server: ScriptedServer) -> None:
+    server.configure(token_seconds=0.01, token_slowdown=9.0, answer_tokens=40)
+    connection = http.client.HTTPConnection(server.base_url.split("/")[2], timeout=20)
+    body = json.dumps({"model": "scripted", "messages": [{"role": "user", "content": "going away"}]})
+    connection.request("POST", "/v1/chat/completions", body)
+    while server.stats()["in_flight"] < 1:
+        pass
+    staying = threading.Thread(target=chat, args=(server, "staying"))
+    staying.start()
+    while server.stats()["in_flight"] < 2:
+        pass
+    connection.close()
+    staying.join(20)
+    counts = server.stats("spans")["kinds"]["other"]
+    assert (counts["answered"], counts["abandoned"]) == (1, 1)
+    # 40 steps of two would take 4 s.
+    assert max(end - start for start, end in counts["spans"]) < 3.0
+
+
+def test_slots_serve_in_order_and_embeddings_may_take_another_time(server: ScriptedServer) -> None:
+    server.configure(slots=2, latency=0.2, embedding_latency=0.0)
+    spans = sorted(together(server, 6))
+    assert [end for _, end in spans] == sorted(end for _, end in spans)
+    assert spans[-1][1] - spans[0][0] >= 0.6
+    server.reset()
+    post(server, "/embeddings", {"model": "scripted-embedding", "input": ["a text"]})
+    ((start, end),) = server.stats("spans")["kinds"]["embedding"]["spans"]
+    assert end - start < 0.2
+
+
+def test_requests_are_recorded_only_when_asked_for(server: ScriptedServer) -> None:
+    chat(server, "unheard")
+    assert server.recorded() == []
+    server.configure(record=True)
+    chat(server, "heard")
+    post(server, "/embeddings", {"model": "scripted-embedding", "input": ["a text"]})
+    (chat_path, chat_body), (embedding_path, embedding_body) = server.recorded()
+    assert (chat_path, embedding_path) == ("/v1/chat/completions", "/v1/embeddings")
+    assert json.loads(chat_body)["messages"][0]["content"] == "heard"
+    assert json.loads(embedding_body)["input"] == ["a text"]
+    server.reset()
+    assert server.recorded() == []
+
+
+def test_prepared_texts_are_answered_like_others(server: ScriptedServer) -> None:
+    text = "Alice pays Bob."
+    server.prepare([text])
+    assert "<|>ALICE<|>" in chat(server, extraction_prompt(text))
