@@ -16,10 +16,14 @@ from starlette.concurrency import run_in_threadpool
 from fileintel import __version__
 from fileintel.api import (
     collections,
+    completeness,
     documents,
+    estimates,
+    exports,
     graph,
     health,
     index_runs,
+    jobs,
     keys,
     limits,
     problems,
@@ -61,7 +65,20 @@ def create_app() -> FastAPI:
     )
     app.add_middleware(limits.RequestLimits)
     problems.install(app)
-    for noun in (collections, documents, index_runs, graph, queries, work, keys):
+    nouns = (
+        collections,
+        documents,
+        estimates,
+        index_runs,
+        graph,
+        completeness,
+        exports,
+        jobs,
+        queries,
+        work,
+        keys,
+    )
+    for noun in nouns:
         app.include_router(noun.router, prefix=PREFIX)
     app.include_router(health.router)
     app.include_router(health.router, prefix=PREFIX, include_in_schema=False)

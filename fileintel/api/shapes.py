@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from fileintel.model import ApiKey, Document, IndexRun, Query, QueryMode, Scope, StepProgress
+from fileintel.store.completeness import Check
 
 MAX_QUESTION = 8_000
 Item = TypeVar("Item")
@@ -94,6 +95,52 @@ class Failure(BaseModel):
     error: str | None
 
 
+BudgetCalls = Annotated[int | None, Field(ge=0, lt=2**53, description="LLM calls at which it stops; 0: none")]
+BudgetCost = Annotated[float | None, Field(ge=0, lt=1e15, description="cost at which it stops; 0: none")]
+
+
+class NewIndexRun(Body):
+    """How an index is to be built; everything may be left out.
+
+    `confirmed`: its estimate was seen, build even above the thresholds that ask first. `recluster`: cluster from
+    scratch instead of keeping the communities that nothing changed in.
+    """
+
+    confirmed: bool = False
+    recluster: bool = False
+    budget_calls: BudgetCalls = None
+    budget_cost: BudgetCost = None
+
+
+class NewBudget(Body):
+    """What a run may spend in all; left out, its budget stays as it is."""
+
+    budget_calls: BudgetCalls = None
+    budget_cost: BudgetCost = None
+
+
+class NewExport(Body):
+    """An export to be written."""
+
+    format: Literal["parquet", "graphml", "markdown"] = Field("parquet", examples=["parquet"])
+
+
+class CheckedItem(Failure):
+    """A work item that failed for good; `raw_answer` is what the model had answered, when asked for."""
+
+    raw_answer: str | None = None
+
+
+class Completeness(BaseModel):
+    """Whether the published index is whole, and what is missing of it."""
+
+    complete: bool = Field(description="nothing is missing, nothing refers to what is gone, nothing failed")
+    version: int | None = Field(description="the version checked; null when none is published")
+    checks: list[Check] = Field(description="each thing that should be so of all, and of how many it is not")
+    run: int | None = Field(description="the newest run, whose failed items these are")
+    failures: list[CheckedItem]
+
+
 class IndexProgress(BaseModel):
     """An index run and how far it has come."""
 
@@ -104,6 +151,7 @@ class IndexProgress(BaseModel):
         description="until the items known so far are done, at the last minute's pace; null while unknown"
     )
     failures: list[Failure] = Field(description="the first of the items that failed, with their last errors")
+    retrying: list[Failure] = Field([], description="items that are tried again, with the error of their last try")
 
 
 class Graph(BaseModel):
@@ -181,9 +229,52 @@ RUN = {
     "calls_remembered": 42,
     "tokens_in": 410332,
     "tokens_out": 96110,
+    "error_code": None,
 }
 STEP = {"step": "extract_graph", "pending": 90, "leased": 150, "done": 352, "failed": 0}
-PROGRESS = {"run": RUN, "steps": [STEP], "calls_in_flight": 150, "eta_seconds": 31.5, "failures": []}
+PROGRESS = {"run": RUN, "steps": [STEP], "calls_in_flight": 150, "eta_seconds": 31.5, "failures": [], "retrying": []}
+ESTIMATE = {
+    "steps": [
+        {
+            "step": "extract_graph",
+            "calls": 352,
+            "remembered": 42,
+            "to_make": 310,
+            "tokens_in": 744_000,
+            "tokens_out": 155_000,
+            "exact": True,
+            "basis": "the prompts of the documents as they are",
+        }
+    ],
+    "calls": 352,
+    "remembered": 42,
+    "to_make": 310,
+    "tokens_in": 744_000,
+    "tokens_out": 155_000,
+    "cost": 1.36,
+    "seconds": 41.0,
+    "rate": {"calls_per_second": 7.5, "basis": "measured in the last 2 completed builds"},
+    "chat_model": "qwen3-32b",
+    "documents_unread": 0,
+}
+JOB = {
+    "id": "5b1f6a0e-3f52-4c0a-8f0c-0d7f3d1d2c11",
+    "collection_id": _COLLECTION_ID,
+    "kind": "estimate",
+    "parameters": {},
+    "state": "complete",
+    "result": ESTIMATE,
+    "error_code": None,
+    "error": None,
+    "created_at": _AT,
+    "finished_at": "2026-03-02T09:30:02Z",
+}
+EXPORT = {
+    **JOB,
+    "kind": "export",
+    "parameters": {"format": "graphml", "version": 7},
+    "result": {"format": "graphml", "version": 7, "files": ["graph.graphml"], "bytes": 48213},
+}
 QUERY = {
     "id": "c56a4180-65aa-42ec-a945-5fd21dec0538",
     "collection_id": _COLLECTION_ID,

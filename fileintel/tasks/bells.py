@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from kombu.exceptions import OperationalError
@@ -10,7 +11,7 @@ from kombu.exceptions import OperationalError
 from fileintel.errors import ConflictError, ServiceError
 from fileintel.model import IndexRun
 from fileintel.settings import load
-from fileintel.store import documents, queries, runs, work
+from fileintel.store import budget, documents, queries, runs, work
 from fileintel.store.workers import Bell
 from fileintel.tasks import steps
 from fileintel.tasks.app import app
@@ -60,6 +61,11 @@ def ring_query(query_id: str) -> None:
         _send("query.plan", [query_id], "rag_processing")
 
 
+def ring_job(job_id: str) -> None:
+    """Have an estimate made, or an export written."""
+    _send("jobs.work", [job_id], "default")
+
+
 def ring_sweep() -> None:
     """Have blobs removed that no document has any more."""
     _send("upkeep.sweep", [], "default")
@@ -75,41 +81,50 @@ def ring(bell: Bell) -> None:
         ring_run(int(bell.id))
 
 
-def start_index(collection_id: str) -> IndexRun:
+def build_parameters() -> dict[str, Any]:
+    """What a build of the settings in effect is made with."""
+    settings = load()
+    from fileintel.tasks.models import staged
+
+    return {
+        "chat_model": settings.chat_model,
+        "entity_types": settings.entity_type_list,
+        "max_gleanings": 0 if staged(settings.chat_model) else settings.max_gleanings,
+        "max_cluster_size": settings.max_cluster_size,
+        "summary_max_length": settings.summary_max_length,
+        "summary_max_input_tokens": settings.summary_max_input_tokens,
+        "report_max_length": settings.report_max_length,
+        "report_max_input_tokens": settings.report_max_input_tokens,
+        "budget_calls": settings.budget_calls,
+        "budget_cost": settings.budget_cost,
+    }
+
+
+def start_index(collection_id: str, options: Mapping[str, Any] | None = None) -> IndexRun:
     """Begin building a collection's index, or join the build that is running.
 
-    Raises ConflictError when there is no document to build from.
+    `options` go before the parameters of the settings. Raises ConflictError when there is no document to build from.
     """
     states = documents.states(collection_id)
     if sum(states.values()) == states.get("failed", 0):
         raise ConflictError("the collection holds no readable document: add one before building its index")
     settings = load()
-    from fileintel.tasks.models import staged
-
     found, new = runs.start(
         collection_id,
         step=steps.FIRST,
         chat_model=settings.chat_model,
         embedding_model=settings.embedding_model,
-        parameters={
-            "chat_model": settings.chat_model,
-            "entity_types": settings.entity_type_list,
-            "max_gleanings": 0 if staged(settings.chat_model) else settings.max_gleanings,
-            "max_cluster_size": settings.max_cluster_size,
-            "summary_max_length": settings.summary_max_length,
-            "summary_max_input_tokens": settings.summary_max_input_tokens,
-            "report_max_length": settings.report_max_length,
-            "report_max_input_tokens": settings.report_max_input_tokens,
-        },
+        parameters=build_parameters() | dict(options or {}),
     )
     if new:
         ring_run(found.id)
     return found
 
 
-def retry_run(run_id: int) -> IndexRun:
-    """Try a failed run's failed items again; raises ConflictError when it has not failed."""
-    found = runs.retry(run_id)
+def retry_run(run_id: int, *, budget_calls: int | None = None, budget_cost: float | None = None) -> IndexRun:
+    """Try what is left of a failed run, within a new budget if one is given; raises ConflictError when it has not
+    failed, or stopped for a budget that is not raised."""
+    found = budget.resume(run_id, calls=budget_calls, cost=budget_cost)
     ring_run(run_id)
     return found
 

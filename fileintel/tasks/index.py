@@ -8,11 +8,18 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from fileintel.errors import FileIntelError, ModelAnswerError, ModelRequestError, ModelServerError, ServiceError
+from fileintel.errors import (
+    BudgetSpentError,
+    FileIntelError,
+    ModelAnswerError,
+    ModelRequestError,
+    ModelServerError,
+    ServiceError,
+)
 from fileintel.model import WorkItem
-from fileintel.store import runs, work
+from fileintel.store import budget, runs, work
 from fileintel.store.work import MAX_ATTEMPTS, Spent
-from fileintel.tasks import bells, process, stages, steps
+from fileintel.tasks import bells, process, purse, stages, steps
 from fileintel.tasks.app import app
 from fileintel.tasks.models import RememberingChat
 
@@ -89,10 +96,14 @@ def _pull(item: WorkItem | None, parameters: Mapping[str, Any]) -> None:
 
 def _work_on_one(item: WorkItem, worker: str, parameters: Mapping[str, Any]) -> WorkItem | None:
     spent = Spent()
-    chat = RememberingChat(spent)
+    chat = RememberingChat(spent, purse.of(item.run_id, parameters))
     failed: Exception
     try:
         output = stages.ASK[item.step](item, chat, parameters)
+    except BudgetSpentError:
+        _persist(lambda: budget.stop(item.run_id))
+        _persist(lambda: budget.set_aside(item, worker, spent))
+        return None
     except ModelAnswerError as error:
         failed, raw, final = error, error.raw, False
         _persist(chat.forget)

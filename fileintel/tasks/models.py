@@ -17,6 +17,7 @@ from fileintel.model import ChatAnswer, ChatRequest
 from fileintel.settings import load
 from fileintel.store import memo
 from fileintel.store.work import Spent
+from fileintel.tasks.purse import Purse
 
 T = TypeVar("T")
 
@@ -125,13 +126,17 @@ class LimitedChat:
 class RememberingChat:
     """The chat model behind memo and limiter, for one work item: what it costs is added up in `spent`."""
 
-    def __init__(self, spent: Spent) -> None:
+    def __init__(self, spent: Spent, purse: Purse | None = None) -> None:
         self.spent = spent
+        self._purse = purse
         self.asked: list[str] = []
         self._chat = LimitedChat(priority=False)
 
     def complete(self, request: ChatRequest) -> ChatAnswer:
-        """Answer from memory, else ask; the answer is stored with the item's result, or before the next call."""
+        """Answer from memory, else ask; the answer is stored with the item's result, or before the next call.
+
+        Raises BudgetSpentError when the build may make no further call.
+        """
         key = request.key
         self.asked.append(key)
         known = memo.recall(key)
@@ -142,10 +147,14 @@ class RememberingChat:
             # An item of several calls must not pay for the first again when it dies in the second.
             memo.remember(self.spent.answers)
             self.spent.answers.clear()
+        if self._purse is not None:
+            self._purse.take()
         answer = self._chat.complete(request)
         self.spent.calls += 1
         self.spent.tokens_in += answer.tokens_in
         self.spent.tokens_out += answer.tokens_out
+        if self._purse is not None:
+            self._purse.paid(answer)
         self.spent.answers[key] = (request.model, answer)
         return answer
 

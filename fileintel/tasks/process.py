@@ -10,7 +10,7 @@ import time
 import uuid
 
 from fileintel.errors import ServiceError
-from fileintel.store import work, workers
+from fileintel.store import jobs, work, workers
 from fileintel.tasks import bells, models
 from fileintel.tasks.hub import HubMonitor
 
@@ -66,6 +66,8 @@ def _live(name: str) -> None:
                 reaped = time.monotonic()
                 for bell in workers.reap(work.MAX_ATTEMPTS) or ():
                     bells.ring(bell)
+                for job in jobs.reap(work.MAX_ATTEMPTS):
+                    bells.ring_job(job)
             if time.monotonic() - swept >= SWEEP_SECONDS:
                 swept = time.monotonic()
                 bells.ring_sweep()

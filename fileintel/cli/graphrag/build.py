@@ -1,9 +1,10 @@
-"""`fileintel graphrag`."""
+"""`fileintel graphrag`: building a graph, and how the build goes."""
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,12 +12,14 @@ from fileintel.cli import output
 from fileintel.cli.collection import Name
 from fileintel.errors import ConflictError, FileIntelError
 
-app = typer.Typer(help="Build a collection's graph and look at it.")
-Limit = Annotated[int, typer.Option(min=1, help="Show at most so many.")]
-Level = Annotated[int | None, typer.Option(min=0, help="Only this level; 0 is the coarsest.")]
+if TYPE_CHECKING:
+    from fileintel.cli.client import Api
 
-
-_VERSION_COLUMNS = ("version", "published", "finished_at", "chat_model", "entities", "communities", "reports")
+app = typer.Typer()
+Wait = Annotated[bool, typer.Option("--wait", "-w", help="Wait for its end, and show how it goes.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, whatever the estimate says.")]
+Budget = Annotated[int | None, typer.Option(min=0, help="Stop after so many LLM calls; 0: no such budget.")]
+BudgetCost = Annotated[float | None, typer.Option(min=0, help="Stop at this cost; 0: no such budget.")]
 
 
 class RunFailedError(FileIntelError):
@@ -28,16 +31,39 @@ class RunFailedError(FileIntelError):
 @app.command()
 def index(
     collection: Name,
-    wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for its end, and show how it goes.")] = False,
+    wait: Wait = False,
+    yes: Yes = False,
+    budget: Budget = None,
+    budget_cost: BudgetCost = None,
     as_json: output.Json = False,
 ) -> None:
     """Build the collection's graph; what was asked of the LLM before is not asked again."""
+    wanted = {"budget_calls": budget, "budget_cost": budget_cost}
+    _build(collection, wanted, wait=wait, yes=yes, as_json=as_json)
+
+
+@app.command()
+def rebuild(
+    collection: Name,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Cluster from scratch: no community is kept.")] = False,
+    wait: Wait = False,
+    yes: Yes = False,
+    budget: Budget = None,
+    budget_cost: BudgetCost = None,
+    as_json: output.Json = False,
+) -> None:
+    """Build the graph anew; questions are answered from the old one until the new one is whole."""
+    wanted = {"budget_calls": budget, "budget_cost": budget_cost, "recluster": fresh or None}
+    _build(collection, wanted, wait=wait, yes=yes, as_json=as_json)
+
+
+def _build(collection: str, wanted: dict[str, Any], *, wait: bool, yes: bool, as_json: bool) -> None:
     from fileintel.cli import progress
     from fileintel.cli.client import connect, part
 
     where = f"/collections/{part(collection)}"
     with connect() as api:
-        run = api.post(f"{where}/index-runs")
+        run = _start(api, f"{where}/index-runs", {k: v for k, v in wanted.items() if v is not None}, yes, as_json)
         if not wait:
             if as_json:
                 output.print_json(run)
@@ -57,6 +83,22 @@ def index(
         output.facts(_facts(run) | graph["counts"])
     if run["state"] != "complete":
         raise RunFailedError(f"index run {run['id']} is {run['state']}{_reason(ended)}")
+
+
+def _start(api: Api, where: str, wanted: dict[str, Any], yes: bool, as_json: bool) -> Any:
+    """Begin a build; above the thresholds a person at a terminal is asked, everybody else is told of --yes."""
+    from fileintel.cli.client import ApiError
+    from fileintel.cli.graphrag import estimates
+
+    try:
+        return api.post(where, wanted | {"confirmed": True} if yes else wanted or None)
+    except ApiError as error:
+        if error.problem.get("type") != "urn:fileintel:confirmation-needed" or as_json or not output.at_terminal():
+            raise
+        estimates.show(error.problem["estimate"], sys.stderr)
+        output.note(str(error.problem["detail"]).rpartition("): ")[2])
+    typer.confirm("build all the same?", abort=True, err=True)
+    return api.post(where, wanted | {"confirmed": True})
 
 
 def _reason(progress: dict[str, Any]) -> str:
@@ -113,6 +155,12 @@ def status(collection: Name, as_json: output.Json = False) -> None:
         output.line()
         columns = ("step", "done", "leased", "pending", "failed")
         output.table(columns, [[step[column] for column in columns] for step in progress["steps"]])
+    if progress["retrying"]:
+        output.line()
+        output.line("tried again, after")
+        output.table(
+            ("step", "attempts", "error"), [[f["step"], f["attempts"], f["error"]] for f in progress["retrying"][:5]]
+        )
     if progress["failures"]:
         output.line()
         output.table(
@@ -122,74 +170,6 @@ def status(collection: Name, as_json: output.Json = False) -> None:
         output.line()
         left = time_left(progress)
         output.line(f"{progress['calls_in_flight']} calls in flight" + (f", {left}" if left else ""))
-
-
-@app.command()
-def entities(
-    collection: Name,
-    search: Annotated[str | None, typer.Option(help="Only those whose title holds this.")] = None,
-    limit: Limit = 50,
-    as_json: output.Json = False,
-) -> None:
-    """List the graph's entities."""
-    columns = ("title", "type", "degree", "frequency", "description")
-    _list(collection, "entities", columns, limit, as_json, search=search)
-
-
-@app.command()
-def relationships(collection: Name, limit: Limit = 50, as_json: output.Json = False) -> None:
-    """List the graph's relationships."""
-    _list(collection, "relationships", ("source", "target", "weight", "description"), limit, as_json)
-
-
-@app.command()
-def communities(collection: Name, level: Level = None, limit: Limit = 50, as_json: output.Json = False) -> None:
-    """List the graph's communities."""
-    columns = ("number", "level", "parent", "size", "title")
-    _list(collection, "communities", columns, limit, as_json, level=level)
-
-
-@app.command()
-def reports(
-    collection: Name,
-    level: Level = None,
-    limit: Limit = 50,
-    full: Annotated[bool, typer.Option("--full", help="Print the reports whole.")] = False,
-    as_json: output.Json = False,
-) -> None:
-    """List the graph's community reports."""
-    if not full or as_json:
-        columns = ("community", "level", "rank", "title", "summary")
-        _list(collection, "reports", columns, limit, as_json, level=level)
-        return
-    for report in _found(collection, "reports", limit, level=level):
-        output.line(f"== community {report['community']}, level {report['level']}, rank {report['rank']:g}")
-        output.block(report["full_content"])
-        output.line()
-
-
-def _found(collection: str, noun: str, limit: int, **parameters: Any) -> list[dict[str, Any]]:
-    from fileintel.cli.client import connect, part
-
-    with connect() as api:
-        return api.items(f"/collections/{part(collection)}/{noun}", most=limit, **parameters)
-
-
-def _list(collection: str, noun: str, columns: tuple[str, ...], limit: int, as_json: bool, **parameters: Any) -> None:
-    found = _found(collection, noun, limit, **parameters)
-    if as_json:
-        output.print_json(found)
-        return
-    output.table(columns, [[_value(item, column) for column in columns] for item in found])
-
-
-def _value(item: dict[str, Any], column: str) -> object:
-    if column == "size":
-        return len(item["entity_ids"])
-    value = item[column]
-    if isinstance(value, float):
-        return f"{value:g}"
-    return output.shorten(value, 100) if isinstance(value, str) else value
 
 
 @app.command()
@@ -209,39 +189,20 @@ def cancel(collection: Name, as_json: output.Json = False) -> None:
 
 
 @app.command()
-def retry(collection: Name, as_json: output.Json = False) -> None:
-    """Try the failed items of the collection's last index run again."""
+def retry(
+    collection: Name, budget: Budget = None, budget_cost: BudgetCost = None, as_json: output.Json = False
+) -> None:
+    """Try the failed items of the last index run again, or go on with one that its budget stopped."""
     from fileintel.cli.client import connect, part
 
     with connect() as api:
         runs = api.items(f"/collections/{part(collection)}/index-runs", most=1)
         if not runs:
             raise ConflictError(f"{collection!r} has no index run: build it with `fileintel graphrag index`")
-        run = api.post(f"/index-runs/{runs[0]['id']}/retry")
+        given = {"budget_calls": budget, "budget_cost": budget_cost}
+        wanted = {name: value for name, value in given.items() if value is not None}
+        run = api.post(f"/index-runs/{runs[0]['id']}/retry", wanted or None)
     if as_json:
         output.print_json(run)
     else:
         output.line(f"index run {run['id']} goes on; see `fileintel graphrag status {collection}`")
-
-
-@app.command()
-def versions(collection: Name, as_json: output.Json = False) -> None:
-    """List the index versions questions can be answered from."""
-    _list(collection, "versions", _VERSION_COLUMNS, 100, as_json)
-
-
-@app.command()
-def rollback(
-    collection: Name,
-    version: Annotated[int, typer.Argument(min=1, help="One of `fileintel graphrag versions`.")],
-    as_json: output.Json = False,
-) -> None:
-    """Answer questions from an earlier index version, or from a later one again."""
-    from fileintel.cli.client import connect, part
-
-    with connect() as api:
-        found = api.post(f"/collections/{part(collection)}/versions/{version}/publish")
-    if as_json:
-        output.print_json(found["items"])
-    else:
-        output.line(f"questions to {collection} are answered from index version {version}")
