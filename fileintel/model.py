@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 DocumentState = Literal["queued", "processing", "ready", "failed"]
 RunState = Literal["running", "complete", "failed", "cancelled"]
@@ -250,6 +250,20 @@ class Relationship:
     combined_degree: int
     text_unit_ids: tuple[str, ...]
     descriptions: tuple[str, ...] = ()
+
+
+class Edge(NamedTuple):
+    """A relationship as clustering sees it: its ends' titles and its weight."""
+
+    id: str
+    source: str
+    target: str
+    weight: float
+
+
+def entity_id(title: str) -> str:
+    """The id of the entity of that title, in every index version."""
+    return content_hash("entity", title)[:32]
 
 
 @dataclass(frozen=True, slots=True)

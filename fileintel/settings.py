@@ -140,6 +140,7 @@ class Settings(BaseModel):
     embedding_model: str = _own("models", "all-MiniLM-L6-v2-int8", "name of the embedding model")
     embedding_dimensions: Count = _own("models", 384, "length of the embedding model's vectors")
     embedding_base_url: str = _own("models", "", "embedding server, with /v1; empty: OPENAI_BASE_URL")
+    embedding_concurrency: Count = _own("models", 8, "embedding requests of one process at once")
     embedding_api_key: SecretStr = _own("models", SecretStr(""), "key of the embedding server; empty: OPENAI_API_KEY")
 
     # --- storage

@@ -9,10 +9,10 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from fileintel.model import Community, Entity, Relationship
+from fileintel.model import Community, Edge, Entity, Relationship, entity_id
 from fileintel.protocols import Tokenizer
 
 
@@ -26,48 +26,46 @@ class ReportContext:
     relationships: tuple[Relationship, ...]
 
 
-def report_contexts(
-    communities: Sequence[Community],
+def brought_relationships(
+    communities: Sequence[Community], edges: Sequence[Edge]
+) -> Iterator[tuple[Community, tuple[str, ...]]]:
+    """Yield each community with the ids of the relationships that its entities bring into its context.
+
+    As in GraphRAG each entity brings at most one: the first (in the order of `edges`) among those at the community's
+    level that starts from it, else the first that ends in it.
+    """
+    levels: dict[int, list[Community]] = defaultdict(list)
+    for community in communities:
+        levels[community.level].append(community)
+    ends = [(entity_id(edge.source), entity_id(edge.target), edge.id) for edge in edges]
+    for level in sorted(levels):
+        at_level = {entity for community in levels[level] for entity in community.entity_ids}
+        starting: dict[str, str] = {}
+        ending: dict[str, str] = {}
+        for source, target, edge in ends:
+            if source in at_level and target in at_level:
+                starting.setdefault(source, edge)
+                ending.setdefault(target, edge)
+        for community in levels[level]:
+            brought = (starting.get(entity) or ending.get(entity) for entity in community.entity_ids)
+            yield community, tuple(dict.fromkeys(edge for edge in brought if edge is not None))
+
+
+def report_context(
+    community: Community,
     entities: Sequence[Entity],
     relationships: Sequence[Relationship],
     *,
     tokenizer: Tokenizer,
     max_tokens: int,
-) -> Iterator[ReportContext]:
-    """Yield every community's context, cut at the last relationship that keeps it within `max_tokens`.
-
-    As in GraphRAG each entity brings at most one relationship: the first at the community's level that starts from
-    it, else the first that ends in it; relationships stand by combined degree, each preceded by its entities.
-    """
-    by_id = {e.id: e for e in entities}
-    levels: dict[int, list[Community]] = defaultdict(list)
-    for community in communities:
-        levels[community.level].append(community)
-    for level in sorted(levels):
-        at_level = {by_id[entity].title for c in levels[level] for entity in c.entity_ids}
-        starting: dict[str, Relationship] = {}
-        ending: dict[str, Relationship] = {}
-        for relationship in relationships:
-            if relationship.source in at_level and relationship.target in at_level:
-                starting.setdefault(relationship.source, relationship)
-                ending.setdefault(relationship.target, relationship)
-        for community in levels[level]:
-            members = {by_id[entity].title: by_id[entity] for entity in community.entity_ids}
-            brought = [starting.get(title) or ending.get(title) for title in sorted(members)]
-            edges = sorted(
-                (edge for edge in brought if edge is not None),
-                key=lambda edge: (-edge.combined_degree, edge.human_readable_id),
-            )
-            yield _fitted(community, members, edges, tokenizer, max_tokens)
-
-
-def _fitted(
-    community: Community,
-    members: dict[str, Entity],
-    edges: Sequence[Relationship],
-    tokenizer: Tokenizer,
-    max_tokens: int,
 ) -> ReportContext:
+    """The context of one community from its entities and the relationships these bring.
+
+    Relationships stand by combined degree, each preceded by its entities; the context is cut at the last
+    relationship that keeps it within `max_tokens`.
+    """
+    members = {entity.title: entity for entity in entities}
+    edges = sorted(relationships, key=lambda edge: (-edge.combined_degree, edge.human_readable_id))
     context = _context(community, members, edges)
     if tokenizer.count(context.text) <= max_tokens:
         return context
@@ -82,7 +80,7 @@ def _fitted(
     return _context(community, members, edges[:fits])
 
 
-def _context(community: Community, members: dict[str, Entity], edges: Sequence[Relationship]) -> ReportContext:
+def _context(community: Community, members: Mapping[str, Entity], edges: Sequence[Relationship]) -> ReportContext:
     shown: dict[str, Entity] = {}
     rows: dict[str, Relationship] = {}
     for edge in edges:

@@ -36,29 +36,14 @@ def show(version: int, number: int) -> Family:
         raise NotFoundError(f"index version {version} has no community {number}: list its communities")
     lists = ("children", "entity_ids", "relationship_ids", "text_unit_ids")
     community = Community(**{**found, **{name: tuple(found[name]) for name in lists}})
-    entities = rows(
-        f"SELECT {graph.ENTITY} FROM entities WHERE version = :v AND id = ANY(:ids) ORDER BY degree DESC, title",
-        v=version,
-        ids=list(community.entity_ids),
-    )
-    relationships = rows(
-        """SELECT id, number AS human_readable_id, source, target, description, weight, combined_degree, text_unit_ids,
-                  descriptions
-           FROM relationships WHERE version = :v AND id = ANY(:ids) ORDER BY weight DESC, number""",
-        v=version,
-        ids=list(community.relationship_ids),
-    )
+    entities = graph.entities_with(version, community.entity_ids)
+    relationships = graph.relationships_with(version, community.relationship_ids)
     reports = graph.reports_of(version, [number])
     return Family(
         community,
         reports[0] if reports else None,
-        tuple(graph.entity_of(entity) for entity in entities),
-        tuple(
-            Relationship(
-                **{**each, "text_unit_ids": tuple(each["text_unit_ids"]), "descriptions": tuple(each["descriptions"])}
-            )
-            for each in relationships
-        ),
+        tuple(sorted(entities, key=lambda entity: (-entity.degree, entity.title))),
+        tuple(sorted(relationships, key=lambda each: (-each.weight, each.human_readable_id))),
         next(iter(_named(version, [community.parent])), None),
         tuple(_named(version, community.children)),
     )

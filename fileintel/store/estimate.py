@@ -14,6 +14,26 @@ FEWEST_CALLS = 20
 RECENT_RUNS = 5
 
 
+def text_unit_ids(collection_id: str) -> list[str]:
+    """The text units a build would extract, in its order."""
+    found = rows(
+        """SELECT text_unit_id FROM (
+               SELECT DISTINCT ON (u.text_unit_id) u.text_unit_id, d.sha256, u.ordinal
+               FROM document_text_units u JOIN documents d ON d.id = u.document_id
+               WHERE d.collection_id = :collection AND d.state = 'ready'
+               ORDER BY u.text_unit_id, d.sha256, u.ordinal
+           ) units ORDER BY sha256, ordinal""",
+        collection=collection_id,
+    )
+    return [unit["text_unit_id"] for unit in found]
+
+
+def numbers(collection_id: str) -> dict[str, int]:
+    """The numbers that the collection's graphs have given to entities and relationships, by id."""
+    found = rows("SELECT id, number FROM graph_numbers WHERE collection_id = :c", c=collection_id)
+    return {given["id"]: given["number"] for given in found}
+
+
 def text_units(unit_ids: Sequence[str]) -> list[tuple[str, str, int]]:
     """(id, text, tokens) of these text units, in order."""
     found = rows(

@@ -1,13 +1,13 @@
-"""The graph of an index version: entities, relationships, communities, community reports."""
+"""Reading the graph of an index version: entities, relationships, communities, community reports."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fileintel.errors import NotFoundError
-from fileintel.model import Community, CommunityReport, Entity, Finding, Relationship, Vector
-from fileintel.store.engine import as_json, as_vector, execute, row, rows, run, transaction
+from fileintel.model import Community, CommunityReport, Edge, Entity, Finding, Relationship
+from fileintel.store.engine import row, rows
 
 ENTITY = "id, number AS human_readable_id, title, type, description, text_unit_ids, frequency, degree, descriptions"
 _RELATIONSHIP = (
@@ -135,149 +135,28 @@ def report(version: int, community: int) -> CommunityReport:
     return found[0]
 
 
-def numbers(version: int) -> dict[str, int]:
-    """The numbers that the entities and relationships of a version's collection were ever given, by id."""
+def edges(version: int) -> list[Edge]:
+    """A version's relationships as clustering sees them, in their own order."""
+    found = rows("SELECT id, source, target, weight FROM relationships WHERE version = :v ORDER BY number", v=version)
+    return [Edge(**edge) for edge in found]
+
+
+def entities_with(version: int, ids: Sequence[str]) -> list[Entity]:
+    """The version's entities of these ids, in their own order."""
     found = rows(
-        """SELECT n.id, n.number FROM graph_numbers n JOIN index_runs r ON r.collection_id = n.collection_id
-           WHERE r.id = :v""",
-        v=version,
+        f"SELECT {ENTITY} FROM entities WHERE version = :v AND id = ANY(:ids) ORDER BY number", v=version, ids=list(ids)
     )
-    return {given["id"]: given["number"] for given in found}
+    return [entity_of(entity) for entity in found]
 
 
-def save_numbers(version: int, given: Mapping[str, int]) -> None:
-    """Keep the numbers of entities and relationships for all later versions of the collection."""
-    execute(
-        """INSERT INTO graph_numbers (collection_id, id, number)
-           SELECT (SELECT collection_id FROM index_runs WHERE id = :v), id, number
-           FROM jsonb_to_recordset(CAST(:given AS jsonb)) AS g(id text, number int)
-           ON CONFLICT DO NOTHING""",
+def relationships_with(version: int, ids: Sequence[str]) -> list[Relationship]:
+    """The version's relationships of these ids, in their own order."""
+    found = rows(
+        f"SELECT {_RELATIONSHIP} FROM relationships WHERE version = :v AND id = ANY(:ids) ORDER BY number",
         v=version,
-        given=as_json([{"id": key, "number": number} for key, number in given.items()]),
+        ids=list(ids),
     )
-
-
-def save_entities_and_relationships(
-    version: int, entities_: Iterable[Entity], relationships_: Iterable[Relationship]
-) -> None:
-    """Write a version's nodes and edges, replacing what an interrupted try left."""
-    with transaction() as connection:
-        run(connection, "DELETE FROM entities WHERE version = :v", v=version)
-        run(connection, "DELETE FROM relationships WHERE version = :v", v=version)
-        run(
-            connection,
-            """INSERT INTO entities (version, id, number, title, type, description, text_unit_ids, frequency, degree,
-                   descriptions)
-               SELECT :v, id, number, title, type, description, text_unit_ids, frequency, degree, descriptions
-               FROM jsonb_to_recordset(CAST(:it AS jsonb)) AS e(id text, number int, title text, type text,
-                   description text, text_unit_ids text[], frequency int, degree int, descriptions text[])""",
-            v=version,
-            it=as_json(
-                [
-                    {
-                        "id": e.id,
-                        "number": e.human_readable_id,
-                        "title": e.title,
-                        "type": e.type,
-                        "description": e.description,
-                        "text_unit_ids": e.text_unit_ids,
-                        "frequency": e.frequency,
-                        "degree": e.degree,
-                        "descriptions": e.descriptions,
-                    }
-                    for e in entities_
-                ]
-            ),
-        )
-        run(
-            connection,
-            """INSERT INTO relationships
-                   (version, id, number, source, target, description, weight, combined_degree, text_unit_ids,
-                    descriptions)
-               SELECT :v, id, number, source, target, description, weight, combined_degree, text_unit_ids, descriptions
-               FROM jsonb_to_recordset(CAST(:it AS jsonb)) AS r(id text, number int, source text, target text,
-                   description text, weight double precision, combined_degree int, text_unit_ids text[],
-                   descriptions text[])""",
-            v=version,
-            it=as_json(
-                [
-                    {
-                        "id": r.id,
-                        "number": r.human_readable_id,
-                        "source": r.source,
-                        "target": r.target,
-                        "description": r.description,
-                        "weight": r.weight,
-                        "combined_degree": r.combined_degree,
-                        "text_unit_ids": r.text_unit_ids,
-                        "descriptions": r.descriptions,
-                    }
-                    for r in relationships_
-                ]
-            ),
-        )
-
-
-def save_communities(version: int, communities_: Iterable[Community]) -> None:
-    """Write a version's communities, replacing what an interrupted try left."""
-    with transaction() as connection:
-        run(connection, "DELETE FROM communities WHERE version = :v", v=version)
-        run(
-            connection,
-            """INSERT INTO communities (version, number, id, level, parent, children, entity_ids, relationship_ids,
-                   text_unit_ids, title)
-               SELECT :v, number, id, level, parent, children, entity_ids, relationship_ids, text_unit_ids, title
-               FROM jsonb_to_recordset(CAST(:it AS jsonb)) AS c(number int, id text, level int, parent int,
-                   children int[], entity_ids text[], relationship_ids text[], text_unit_ids text[], title text)""",
-            v=version,
-            it=as_json(
-                [
-                    {
-                        "number": c.number,
-                        "id": c.id,
-                        "level": c.level,
-                        "parent": c.parent,
-                        "children": c.children,
-                        "entity_ids": c.entity_ids,
-                        "relationship_ids": c.relationship_ids,
-                        "text_unit_ids": c.text_unit_ids,
-                        "title": c.title,
-                    }
-                    for c in communities_
-                ]
-            ),
-        )
-
-
-def save_reports(version: int, reports_: Iterable[CommunityReport]) -> None:
-    """Write a version's community reports, replacing what an interrupted try left."""
-    with transaction() as connection:
-        run(connection, "DELETE FROM community_reports WHERE version = :v", v=version)
-        run(
-            connection,
-            """INSERT INTO community_reports
-                   (version, community, id, level, title, summary, full_content, rank, rank_explanation, findings)
-               SELECT :v, community, id, level, title, summary, full_content, rank, rank_explanation, findings
-               FROM jsonb_to_recordset(CAST(:it AS jsonb)) AS r(community int, id text, level int, title text,
-                   summary text, full_content text, rank double precision, rank_explanation text, findings jsonb)""",
-            v=version,
-            it=as_json(
-                [
-                    {
-                        "community": r.community,
-                        "id": r.id,
-                        "level": r.level,
-                        "title": r.title,
-                        "summary": r.summary,
-                        "full_content": r.full_content,
-                        "rank": r.rank,
-                        "rank_explanation": r.rank_explanation,
-                        "findings": [{"summary": f.summary, "explanation": f.explanation} for f in r.findings],
-                    }
-                    for r in reports_
-                ]
-            ),
-        )
+    return [_relationship(relationship) for relationship in found]
 
 
 def texts_to_embed(version: int, table: str, ids: Sequence[str]) -> dict[str, str]:
@@ -292,21 +171,6 @@ def texts_to_embed(version: int, table: str, ids: Sequence[str]) -> dict[str, st
         ids=list(ids),
     )
     return {item["id"]: item["text"] for item in found}
-
-
-def save_embeddings(version: int, table: str, vectors: Mapping[str, Vector]) -> None:
-    """Store vectors of a version's `entities` or `community_reports` by id."""
-    if table not in ("entities", "community_reports"):
-        raise ValueError(f"{table} carries no embeddings of a version")
-    with transaction() as connection:
-        run(
-            connection,
-            f"""UPDATE {table} t SET embedding = CAST(v.embedding AS vector)
-                FROM jsonb_to_recordset(CAST(:vectors AS jsonb)) AS v(id text, embedding text)
-                WHERE t.version = :version AND t.id = v.id""",
-            version=version,
-            vectors=as_json([{"id": key, "embedding": as_vector(vectors[key])} for key in sorted(vectors)]),
-        )
 
 
 def entity_of(found: Mapping[str, Any]) -> Entity:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from fileintel.model import ChatAnswer, Vector, content_hash
-from fileintel.store.engine import as_json, as_vector, execute, row, rows, run, transaction
+from fileintel.store.engine import as_json, as_vector, execute, rows, run, transaction
+from fileintel.store.grouped import Grouped
+
+Answers = Mapping[str, tuple[str, ChatAnswer]]
 
 INSERT_ANSWERS = """
     INSERT INTO llm_memo (key, model, content, tokens_in, tokens_out, finish_reason)
@@ -16,13 +20,36 @@ INSERT_ANSWERS = """
 """
 
 
-def recall(key: str) -> ChatAnswer | None:
-    """The remembered answer to a chat request's key, or None."""
-    found = row("SELECT content, tokens_in, tokens_out, finish_reason FROM llm_memo WHERE key = :key", key=key)
-    return None if found is None else ChatAnswer(**found, remembered=True)
+@dataclass(frozen=True, slots=True)
+class _Recall:
+    key: str
+    keeping: Answers
 
 
-def answers_json(answers: Mapping[str, tuple[str, ChatAnswer]]) -> str:
+def recall(key: str, keeping: Answers | None = None) -> ChatAnswer | None:
+    """The remembered answer to a chat request's key, or None; the answers `keeping` are remembered on the way."""
+    return _recall(_Recall(key, keeping or {}))
+
+
+def _recall_all(asked: list[_Recall]) -> list[ChatAnswer | None]:
+    keeping = {key: answer for each in asked for key, answer in each.keeping.items()}
+    sql = "SELECT key, content, tokens_in, tokens_out, finish_reason FROM llm_memo WHERE key = ANY(:keys)"
+    keys = list({each.key for each in asked})
+    if keeping:
+        found = rows(f"WITH kept AS ({INSERT_ANSWERS}) {sql}", keys=keys, answers=answers_json(keeping))
+    else:
+        found = rows(sql, keys=keys)
+    known = {
+        hit["key"]: ChatAnswer(hit["content"], hit["tokens_in"], hit["tokens_out"], hit["finish_reason"], True)
+        for hit in found
+    }
+    return [known.get(each.key) for each in asked]
+
+
+_recall = Grouped(_recall_all)
+
+
+def answers_json(answers: Answers) -> str:
     """The parameter of INSERT_ANSWERS: request key -> (model, answer)."""
     return as_json(
         [
@@ -39,7 +66,7 @@ def answers_json(answers: Mapping[str, tuple[str, ChatAnswer]]) -> str:
     )
 
 
-def remember(answers: Mapping[str, tuple[str, ChatAnswer]]) -> None:
+def remember(answers: Answers) -> None:
     """Keep answers for good: request key -> (model, answer)."""
     with transaction() as connection:
         run(connection, INSERT_ANSWERS, answers=answers_json(answers))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 
 from fileintel.errors import ConflictError, NotFoundError
 from fileintel.model import IndexRun, StepProgress
+from fileintel.store import index_steps
 from fileintel.store.engine import as_json, execute, row, rows, run, transaction
 
 _SELECT = """
@@ -26,21 +27,34 @@ _SELECT = """
 
 
 def start(
-    collection_id: str, *, step: str, chat_model: str, embedding_model: str, parameters: Mapping[str, Any]
+    collection_id: str,
+    *,
+    steps: Sequence[tuple[str, Sequence[str]]],
+    chat_model: str,
+    embedding_model: str,
+    parameters: Mapping[str, Any],
 ) -> tuple[IndexRun, bool]:
-    """Begin a run at its first step, or join the one that is running; the second value says whether it is new."""
+    """Begin a run, or join the one that is running; the second value says whether it is new.
+
+    `steps` are (name, the names it comes after) in order. The run's base is the version published now: unaffected
+    communities are taken over from it.
+    """
     with transaction() as connection:
         new = run(
             connection,
             """INSERT INTO index_runs (collection_id, step, chat_model, embedding_model, parameters)
-               VALUES (:collection, :step, :chat_model, :embedding_model, CAST(:parameters AS jsonb))
+               SELECT :collection, :step, :chat_model, :embedding_model,
+                   CAST(:parameters AS jsonb) || jsonb_build_object('base_version', published_version)
+               FROM collections WHERE id = :collection
                ON CONFLICT (collection_id) WHERE state = 'running' DO NOTHING RETURNING id""",
             collection=collection_id,
-            step=step,
+            step=steps[0][0],
             chat_model=chat_model,
             embedding_model=embedding_model,
             parameters=as_json(dict(parameters)),
         ).scalar_one_or_none()
+        if new is not None:
+            index_steps.enter(connection, new, steps)
         found = run(
             connection,
             "SELECT id FROM index_runs WHERE collection_id = :collection AND (id = :new OR state = 'running')",
@@ -92,13 +106,14 @@ def parameters(run_id: int) -> dict[str, Any]:
 
 
 def progress(run_id: int) -> list[StepProgress]:
-    """How many items of each step begun are pending, leased, done and failed."""
+    """How many items of each step begun are pending, leased, done and failed, in the order of the steps."""
     found = rows(
-        """SELECT step, count(*) FILTER (WHERE state = 'pending') AS pending,
-                  count(*) FILTER (WHERE state = 'leased') AS leased,
-                  count(*) FILTER (WHERE state = 'done') AS done,
-                  count(*) FILTER (WHERE state = 'failed') AS failed
-           FROM work_items WHERE run_id = :id GROUP BY step ORDER BY min(started_at) NULLS LAST""",
+        """SELECT w.step, count(*) FILTER (WHERE w.state = 'pending') AS pending,
+                  count(*) FILTER (WHERE w.state = 'leased') AS leased,
+                  count(*) FILTER (WHERE w.state = 'done') AS done,
+                  count(*) FILTER (WHERE w.state = 'failed') AS failed
+           FROM work_items w JOIN index_steps s ON s.run_id = w.run_id AND s.step = w.step
+           WHERE w.run_id = :id GROUP BY w.step, s.rank ORDER BY s.rank""",
         id=run_id,
     )
     return [StepProgress(**step) for step in found]
@@ -134,91 +149,6 @@ def cancel(run_id: int) -> IndexRun:
     return found
 
 
-def step_to_plan(run_id: int) -> tuple[str, bool] | None:
-    """(current step, whether its items are planned) of a running run; None when it is not running."""
-    found = row("SELECT step, planned FROM index_runs WHERE id = :id AND state = 'running'", id=run_id)
-    return None if found is None else (found["step"], found["planned"])
-
-
-def claim_plan(run_id: int, worker: str) -> str | None:
-    """Lease the planning of a run's current step to a worker; the step's name, or None when there is nothing to do."""
-    found = row(
-        """UPDATE index_runs SET leased_by = :worker, plan_attempts = plan_attempts + 1
-           WHERE id = :id AND state = 'running' AND NOT planned AND leased_by IS NULL RETURNING step""",
-        id=run_id,
-        worker=worker,
-    )
-    return None if found is None else found["step"]
-
-
-def give_plan_back(run_id: int, worker: str, error: str, max_attempts: int) -> None:
-    """Return a step whose planning failed; after `max_attempts` the run has failed."""
-    execute(
-        """UPDATE index_runs SET leased_by = NULL, error = :error,
-               state = CASE WHEN plan_attempts >= :most THEN 'failed' ELSE state END,
-               finished_at = CASE WHEN plan_attempts >= :most THEN now() END
-           WHERE id = :id AND leased_by = :worker AND state = 'running'""",
-        id=run_id,
-        worker=worker,
-        error=error[:2000],
-        most=max_attempts,
-    )
-
-
-def touch(run_id: int) -> None:
-    """Note that a bell was just rung for the run."""
-    execute("UPDATE index_runs SET rung_at = now() WHERE id = :id", id=run_id)
-
-
-def advance(run_id: int, step: str, following: str | None) -> bool:
-    """Move a run past a step whose items are all done; True for exactly one of all who try.
-
-    With failed items left the run becomes `failed` instead; after the last step it becomes `complete`.
-    """
-    with transaction() as connection:
-        state = run(
-            connection,
-            """SELECT count(*) FILTER (WHERE state IN ('pending', 'leased')) AS open,
-                      count(*) FILTER (WHERE state = 'failed') AS failed
-               FROM work_items WHERE run_id = :id AND step = :step""",
-            id=run_id,
-            step=step,
-        ).one()
-        if state.open:
-            return False
-        if state.failed:
-            error = f"{state.failed} items of {step} failed: cure the cause, then retry the run"
-            run(
-                connection,
-                """UPDATE index_runs SET state = 'failed', error = :error, finished_at = now()
-                   WHERE id = :id AND step = :step AND planned AND state = 'running'""",
-                id=run_id,
-                step=step,
-                error=error,
-            )
-            return False
-        if following is None:
-            return bool(
-                run(
-                    connection,
-                    """UPDATE index_runs SET state = 'complete', finished_at = now()
-                       WHERE id = :id AND step = :step AND planned AND state = 'running'""",
-                    id=run_id,
-                    step=step,
-                ).rowcount
-            )
-        return bool(
-            run(
-                connection,
-                """UPDATE index_runs SET step = :following, planned = false, rung_at = now()
-                   WHERE id = :id AND step = :step AND planned AND state = 'running'""",
-                id=run_id,
-                step=step,
-                following=following,
-            ).rowcount
-        )
-
-
 def retry(run_id: int) -> IndexRun:
     """Try a failed run's failed items again, and go on from there; what is done stays done.
 
@@ -228,14 +158,18 @@ def retry(run_id: int) -> IndexRun:
         try:
             touched = run(
                 connection,
-                """UPDATE index_runs SET state = 'running', error = NULL, finished_at = NULL, plan_attempts = 0,
-                       leased_by = NULL, rung_at = now()
+                """UPDATE index_runs SET state = 'running', error = NULL, finished_at = NULL
                    WHERE id = :id AND state = 'failed'""",
                 id=run_id,
             ).rowcount
         except IntegrityError as error:
             raise ConflictError("another build of this collection is running: wait for it, or cancel it") from error
         if touched:
+            run(
+                connection,
+                "UPDATE index_steps SET plan_attempts = 0, leased_by = NULL, rung_at = now() WHERE run_id = :id",
+                id=run_id,
+            )
             run(
                 connection,
                 """UPDATE work_items SET state = 'pending', attempts = 0, leased_by = NULL

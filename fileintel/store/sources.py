@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from fileintel.store.engine import row, rows
+from fileintel.store.engine import row
 
 
-def text_unit_ids(collection_id: str) -> list[str]:
-    """The collection's text units, each once, in an order that depends on the documents' contents alone."""
-    found = rows(
-        """SELECT text_unit_id FROM (
-               SELECT DISTINCT ON (u.text_unit_id) u.text_unit_id, d.sha256, u.ordinal
-               FROM document_text_units u JOIN documents d ON d.id = u.document_id
-               WHERE d.collection_id = :collection AND d.state = 'ready'
-               ORDER BY u.text_unit_id, d.sha256, u.ordinal
-           ) units ORDER BY sha256, ordinal""",
+def count_text_units(collection_id: str) -> int:
+    """How many different text units the collection's ready documents hold."""
+    found = row(
+        """SELECT count(DISTINCT u.text_unit_id) AS n
+           FROM document_text_units u JOIN documents d ON d.id = u.document_id
+           WHERE d.collection_id = :collection AND d.state = 'ready'""",
         collection=collection_id,
     )
-    return [unit["text_unit_id"] for unit in found]
+    return 0 if found is None else int(found["n"])
 
 
 def unsettled(collection_id: str) -> bool:

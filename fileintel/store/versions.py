@@ -2,29 +2,65 @@
 
 from __future__ import annotations
 
+from sqlalchemy import Connection
+
 from fileintel.errors import ConflictError
 from fileintel.model import IndexVersion
-from fileintel.store.engine import rows, run, transaction
+from fileintel.store.engine import execute, row, rows, run, transaction
 
 KEPT_VERSIONS = 3
 
 
-def publish(run_id: int) -> None:
-    """Answer the collection's questions from this run's version from now on, in one transaction.
+# Below this, comparing a question with every entity takes less than a tenth of a second.
+EXACT_ENTITIES = 50_000
+_VECTOR_INDEX = "embedding_of_version_"
 
-    What is no longer needed goes with it: the run's inputs and results (the memo keeps every answer), and versions
-    older than the newest KEPT_VERSIONS that are complete.
-    """
+
+def publish(run_id: int) -> None:
+    """Answer the collection's questions from this run's version from now on: one UPDATE."""
+    execute(
+        """UPDATE collections SET published_version = :id
+           WHERE id = (SELECT collection_id FROM index_runs WHERE id = :id)""",
+        id=run_id,
+    )
+
+
+def index_vectors(run_id: int) -> bool:
+    """Give a version with many entities an HNSW index of its own; whether it needed one."""
+    found = row("SELECT count(*) AS n FROM entities WHERE version = :id", id=run_id)
+    if found is None or found["n"] < EXACT_ENTITIES:
+        return False
+    # A name that is there may be what an interrupted try left: such an index is invalid, and never used.
+    execute(f"DROP INDEX CONCURRENTLY IF EXISTS {_VECTOR_INDEX}{int(run_id)}")
+    execute(
+        f"""CREATE INDEX CONCURRENTLY {_VECTOR_INDEX}{int(run_id)} ON entities
+            USING hnsw (embedding vector_cosine_ops) WHERE version = {int(run_id)}"""
+    )
+    return True
+
+
+def forget_vector_indexes(connection: Connection, which: str = "true") -> None:
+    """Drop the vector indexes of the versions for which the condition on `version` is true."""
+    found = run(
+        connection,
+        f"""SELECT indexname FROM (
+                SELECT indexname, substr(indexname, length('{_VECTOR_INDEX}') + 1)::bigint AS version
+                FROM pg_indexes WHERE indexname LIKE '{_VECTOR_INDEX}%' AND schemaname = current_schema()
+            ) i WHERE {which}""",
+    )
+    for name in list(found.scalars()):
+        run(connection, f'DROP INDEX "{name}"')
+
+
+def tidy(run_id: int) -> None:
+    """Remove what a complete run no longer needs: its inputs and results (the memo keeps every answer), and versions
+    older than the newest KEPT_VERSIONS that are complete."""
     with transaction() as connection:
         run(
             connection,
-            """UPDATE collections SET published_version = :id
-               WHERE id = (SELECT collection_id FROM index_runs WHERE id = :id)""",
-            id=run_id,
-        )
-        run(
-            connection,
-            "UPDATE work_items SET input = '{}', output = NULL WHERE run_id = :id AND step <> 'publish'",
+            """UPDATE work_items w SET input = '{}', output = NULL FROM index_runs r
+               WHERE w.run_id = :id AND r.id = w.run_id AND r.state = 'complete'
+                 AND (w.output IS NOT NULL OR w.input <> '{}')""",
             id=run_id,
         )
         run(
@@ -33,13 +69,15 @@ def publish(run_id: int) -> None:
                    SELECT min(id) FROM (
                        SELECT id FROM index_runs
                        WHERE collection_id = (SELECT collection_id FROM index_runs WHERE id = :id)
-                         AND (state = 'complete' OR id = :id)
+                         AND state = 'complete'
                        ORDER BY id DESC LIMIT :kept
                    ) newest
-               ) AND collection_id = (SELECT collection_id FROM index_runs WHERE id = :id)""",
+               ) AND collection_id = (SELECT collection_id FROM index_runs WHERE id = :id)
+               AND id NOT IN (SELECT published_version FROM collections WHERE published_version IS NOT NULL)""",
             id=run_id,
             kept=KEPT_VERSIONS,
         )
+        forget_vector_indexes(connection, "NOT EXISTS (SELECT 1 FROM index_runs r WHERE r.id = i.version)")
 
 
 def list_for(collection_id: str) -> list[IndexVersion]:

@@ -9,13 +9,14 @@ from fileintel.store.engine import execute, rows, run, transaction
 
 SILENT_SECONDS = 30
 # Documents may wait long behind others in their queue; a second message for one costs little but not nothing.
-QUIET_SECONDS = {"document": 120, "query": 30, "run": 10}
+QUIET_SECONDS = {"document": 120, "query": 30, "step": 10}
 REAPER_LOCK = 7_231_985
 
 
 @dataclass(frozen=True, slots=True)
 class Bell:
-    """Something unfinished whose Celery message may be lost: kind is document, run or query."""
+    """Something unfinished whose Celery message may be lost: kind is document, query, step (id `run:step`), or
+    collection (one that changed and is to be built)."""
 
     kind: str
     id: str
@@ -108,12 +109,13 @@ def reap(max_attempts: int) -> list[Bell] | None:
         ).all()
         found += run(
             connection,
-            """UPDATE index_runs r SET rung_at = now()
-               WHERE r.state = 'running' AND r.leased_by IS NULL AND r.rung_at < now() - make_interval(secs => :quiet)
+            """UPDATE index_steps s SET rung_at = now() FROM index_runs r
+               WHERE r.id = s.run_id AND r.state = 'running' AND s.state IN ('open', 'planned')
+               AND s.leased_by IS NULL AND s.rung_at < now() - make_interval(secs => :quiet)
                AND NOT EXISTS (SELECT 1 FROM work_items w
-                               WHERE w.run_id = r.id AND w.step = r.step AND w.state = 'leased')
-               RETURNING 'run' AS kind, r.id::text""",
-            quiet=QUIET_SECONDS["run"],
+                               WHERE w.run_id = s.run_id AND w.step = s.step AND w.state = 'leased')
+               RETURNING 'step' AS kind, s.run_id || ':' || s.step""",
+            quiet=QUIET_SECONDS["step"],
         ).all()
     return [Bell(kind, str(identity)) for kind, identity in found]
 
@@ -124,5 +126,5 @@ _FREE = (
        WHERE state = 'processing' AND {whose}""",
     """UPDATE queries SET state = 'queued', leased_by = NULL, rung_at = 'epoch'
        WHERE state = 'answering' AND {whose}""",
-    """UPDATE index_runs SET leased_by = NULL, rung_at = 'epoch' WHERE state = 'running' AND {whose}""",
+    """UPDATE index_steps SET leased_by = NULL, rung_at = 'epoch' WHERE state = 'open' AND {whose}""",
 )

@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 from fileintel.errors import ConflictError, ServiceError
 from fileintel.model import IndexRun
 from fileintel.settings import load
-from fileintel.store import budget, documents, queries, runs, work
+from fileintel.store import budget, documents, index_steps, queries, runs, work
 from fileintel.store.workers import Bell
 from fileintel.tasks import steps
 from fileintel.tasks.app import app
@@ -25,26 +25,40 @@ def ring_document(document_id: str) -> None:
     _send("ingest.document", [document_id], "document_processing")
 
 
-def ring_run(run_id: int, countdown: float = 0.0) -> None:
-    """Have an index run's current step planned, or its pending items worked on."""
-    found = runs.step_to_plan(run_id)
-    if found is None:
+def ring_run(run_id: int) -> None:
+    """Have every step of an index run that is under way planned and worked on."""
+    for name in index_steps.under_way(run_id):
+        ring_step(run_id, name)
+
+
+def ring_step(run_id: int, name: str, countdown: float = 0.0) -> None:
+    """Have a step's items planned as far as they are not, and those that nobody has worked on."""
+    to_plan = index_steps.to_plan(run_id, name)
+    if to_plan is None:
         return
-    name, planned = found
-    runs.touch(run_id)
-    if not planned:
-        _send("index.plan", [run_id], "llm_processing")
-        return
-    step = steps.step(name)
     pending = work.pending(run_id, name)
+    if to_plan:
+        ring_plan(run_id, name)
+    # With nothing pending one message still goes: it finds the step complete and moves the run on.
+    if pending or not to_plan:
+        ring_items(run_id, name, max(pending, 1), countdown)
+
+
+def ring_plan(run_id: int, name: str, countdown: float = 0.0) -> None:
+    """Have a step's items planned."""
+    _send("index.plan", [run_id, name], "llm_processing", countdown)
+
+
+def ring_items(run_id: int, name: str, items: int, countdown: float = 0.0) -> None:
+    """Have so many items of a step worked on."""
+    step = steps.step(name)
     settings = load()
     if step.waits:
-        pullers = min(pending, settings.celery_graphrag_concurrency)
+        pullers = min(items, settings.celery_graphrag_concurrency)
         tasks, task = math.ceil(pullers / PULLERS_PER_TASK), "index.pull"
     else:
-        tasks, task = min(pending, settings.celery_worker_concurrency), "index.work"
-    # With nothing pending one message still goes: it finds the step complete and moves the run on.
-    for _ in range(max(tasks, 1)):
+        tasks, task = min(items, settings.celery_worker_concurrency), "index.work"
+    for _ in range(tasks):
         _send(task, [run_id, name], step.queue, countdown)
 
 
@@ -66,6 +80,11 @@ def ring_job(job_id: str) -> None:
     _send("jobs.work", [job_id], "default")
 
 
+def ring_tidy(run_id: int) -> None:
+    """Have removed what a complete run no longer needs."""
+    _send("upkeep.tidy", [run_id], "default")
+
+
 def ring_sweep() -> None:
     """Have blobs removed that no document has any more."""
     _send("upkeep.sweep", [], "default")
@@ -78,7 +97,8 @@ def ring(bell: Bell) -> None:
     elif bell.kind == "query":
         ring_query(bell.id)
     else:
-        ring_run(int(bell.id))
+        run_id, _, step = bell.id.partition(":")
+        ring_step(int(run_id), step)
 
 
 def build_parameters() -> dict[str, Any]:
@@ -111,7 +131,7 @@ def start_index(collection_id: str, options: Mapping[str, Any] | None = None) ->
     settings = load()
     found, new = runs.start(
         collection_id,
-        step=steps.FIRST,
+        steps=steps.order(),
         chat_model=settings.chat_model,
         embedding_model=settings.embedding_model,
         parameters=build_parameters() | dict(options or {}),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from fileintel.graph.cluster import create_communities
-from fileintel.graph.contexts import report_contexts
+from fileintel.graph.contexts import brought_relationships, report_context
 from fileintel.graph.estimate import (
     DEFAULTS,
     EXTRACT,
@@ -26,16 +27,15 @@ from fileintel.graph.estimate import (
     step_estimate,
 )
 from fileintel.graph.extract import extract_graph
-from fileintel.graph.finalize import finalize_graph
-from fileintel.graph.merge import MergedGraph, merge, number_stably
+from fileintel.graph.preview import Preview, preview
 from fileintel.graph.rehearsal import PIECE, Rehearsed, rehearse
 from fileintel.graph.report import community_report
 from fileintel.graph.summarize import summarize_descriptions
-from fileintel.model import ChatAnswer, ChatRequest, CommunityReport, Entity, Extraction, Relationship
+from fileintel.model import ChatAnswer, ChatRequest, Community, CommunityReport, Edge, Extraction
 from fileintel.settings import load
+from fileintel.store import collections, graph, runs
 from fileintel.store import estimate as store
-from fileintel.store import graph, runs, sources
-from fileintel.tasks import models, stages
+from fileintel.tasks import models, report_planning
 
 Parameters = Mapping[str, Any]
 # Of larger collections an even sample of so many text units is gone through, so that neither time nor memory grow.
@@ -46,12 +46,12 @@ _AROUND = 4
 
 def estimate_build(collection_id: str, parameters: Parameters) -> Estimate:
     """What building a collection's index with these parameters asks of the LLM, made of its ready documents."""
-    units = sources.text_unit_ids(collection_id)
+    units = store.text_unit_ids(collection_id)
     stride = max(1, math.ceil(len(units) / MOST_UNITS))
     known = _known_ratios(parameters["chat_model"], collection_id)
-    extraction, merged, unknown = _extraction(units[::stride], parameters, known, stride)
-    if stride == 1 and merged.entities:
-        summaries, reports = _beyond(collection_id, merged, unknown, parameters, known)
+    extraction, extracted, unknown = _extraction(units[::stride], parameters, known, stride)
+    if stride == 1 and extracted:
+        summaries, reports = _beyond(collection_id, extracted, unknown, parameters, known)
     else:
         # A sample's graph is not a small graph of the whole.
         summaries, reports = (
@@ -90,8 +90,8 @@ def _rate(chat_model: str) -> Rate | None:
 
 def _extraction(
     units: Sequence[str], parameters: Parameters, known: Ratios, stride: int
-) -> tuple[StepEstimate, MergedGraph, int]:
-    """The step's estimate, the graph of what is remembered of it, and how many text units are not."""
+) -> tuple[StepEstimate, list[tuple[str, Extraction]], int]:
+    """The step's estimate, what is remembered of it, and of how many text units nothing whole is."""
     tokenizer = models.tokenizer()
     tally, further = Tally(), Tally()
     found: list[tuple[str, Extraction]] = []
@@ -134,7 +134,7 @@ def _extraction(
     if asked and beyond_first:
         basis += ", gleanings as " + ("remembered" if mean_calls is not None else f"in {known.source}")
     result = step_estimate(EXTRACT, tally, known, scale=float(stride), basis=basis)
-    return result, merge(found), len(asked)
+    return result, found, len(asked)
 
 
 def _extract_one(chat: Any, *, text: str, parameters: Parameters) -> Extraction:
@@ -149,29 +149,26 @@ def _extract_one(chat: Any, *, text: str, parameters: Parameters) -> Extraction:
 
 
 def _beyond(
-    collection_id: str, merged: MergedGraph, unknown: int, parameters: Parameters, known: Ratios
+    collection_id: str,
+    extracted: Sequence[tuple[str, Extraction]],
+    unknown: int,
+    parameters: Parameters,
+    known: Ratios,
 ) -> tuple[StepEstimate, StepEstimate]:
     """The steps after extraction, gone through on the graph of what is remembered."""
-    last = runs.latest(collection_id)
-    merged = number_stably(merged, {} if last is None else graph.numbers(last.id))
+    merged = preview(extracted, store.numbers(collection_id))
     basis = "the graph of the remembered extractions"
     summaries, descriptions, open_ = _summaries(merged, parameters)
     summarizing = step_estimate(SUMMARIZE, summaries, known, unknown_units=unknown, basis=basis)
-    entities, relationships = finalize_graph(merged.entities, merged.relationships, descriptions)
-    reports = _reports(entities, relationships, parameters)
+    reports = _reports(collection_id, merged, descriptions, parameters)
     reporting = step_estimate(REPORT, reports, known, unknown_units=unknown, basis=basis)
     if open_ and reports.to_make:
-        reporting = _inexact(reporting, f"{open_} descriptions in their prompts being unwritten")
+        why = f"{open_} descriptions in their prompts being unwritten"
+        reporting = replace(reporting, exact=False, basis=f"{reporting.basis}, {why}")
     return summarizing, reporting
 
 
-def _inexact(step: StepEstimate, why: str) -> StepEstimate:
-    from dataclasses import replace
-
-    return replace(step, exact=False, basis=f"{step.basis}, {why}")
-
-
-def _summaries(merged: MergedGraph, parameters: Parameters) -> tuple[Tally, dict[str, str], int]:
+def _summaries(merged: Preview, parameters: Parameters) -> tuple[Tally, dict[str, str], int]:
     tally = Tally()
     descriptions: dict[str, str] = {}
     several: list[tuple[str, Any, tuple[str, ...]]] = [
@@ -202,32 +199,48 @@ def _summarize_one(chat: Any, *, name: Any, said: tuple[str, ...], parameters: P
     )
 
 
-def _reports(entities: Sequence[Entity], relationships: Sequence[Relationship], parameters: Parameters) -> Tally:
+def _reports(collection_id: str, merged: Preview, descriptions: Mapping[str, str], parameters: Parameters) -> Tally:
     tally = Tally()
-    communities = create_communities(entities, relationships, max_cluster_size=parameters["max_cluster_size"])
-    contexts = report_contexts(
-        communities,
-        entities,
-        relationships,
-        tokenizer=models.tokenizer(),
-        max_tokens=parameters["report_max_input_tokens"],
+    entities = {e.id: replace(e, description=descriptions.get(e.id, e.description)) for e in merged.entities}
+    relationships = {r.id: replace(r, description=descriptions.get(r.id, r.description)) for r in merged.relationships}
+    edges = merged.edges
+    communities = create_communities(
+        edges, max_cluster_size=parameters["max_cluster_size"], before=_before(collection_id, parameters)
     )
     staged = models.staged(parameters["chat_model"])
 
     def work() -> Iterator[Any]:
-        for context in contexts:
+        for community, ids in brought_relationships(communities, edges):
+            context = report_context(
+                community,
+                [entities[id_] for id_ in community.entity_ids],
+                [relationships[id_] for id_ in ids],
+                tokenizer=models.tokenizer(),
+                max_tokens=parameters["report_max_input_tokens"],
+            )
             yield partial(
                 _report_one,
-                number=context.community.number,
-                level=context.community.level,
+                number=community.number,
+                level=community.level,
                 text=context.text,
-                rows=stages._rows(context) if staged else None,
+                rows=report_planning._rows(context) if staged else None,
                 parameters=parameters,
             )
 
     for one in rehearse(work(), store.recall_many):
         _count(tally, one)
     return tally
+
+
+def _before(collection_id: str, parameters: Parameters) -> tuple[list[Edge], list[Community]] | None:
+    """The graph whose communities the build would keep where nothing changed, if any."""
+    base = collections.get(collection_id).published_version
+    if base is None or parameters.get("recluster"):
+        return None
+    earlier = runs.parameters(base)
+    if any(parameters.get(name) != earlier.get(name) for name in ("max_cluster_size", "method")):
+        return None
+    return graph.edges(base), graph.communities(base, limit=10_000_000)
 
 
 def _report_one(chat: Any, *, number: int, level: int, text: str, rows: Any, parameters: Parameters) -> CommunityReport:

@@ -17,9 +17,9 @@ from fileintel.errors import (
     ServiceError,
 )
 from fileintel.model import WorkItem
-from fileintel.store import budget, runs, work
-from fileintel.store.work import MAX_ATTEMPTS, Spent
-from fileintel.tasks import bells, process, purse, stages, steps
+from fileintel.store import budget, index_steps, runs, work
+from fileintel.store.work import MAX_ATTEMPTS, Outcome, Spent
+from fileintel.tasks import bells, models, process, purse, stages, steps
 from fileintel.tasks.app import app
 from fileintel.tasks.models import RememberingChat
 
@@ -28,36 +28,56 @@ T = TypeVar("T")
 
 # The main worker's processes serve questions too: none of their tasks may keep a process for long.
 TURN_SECONDS = 2.0
+# How soon a plan looks again for what has become complete.
+LOOK_AGAIN_SECONDS = 0.05
 
 
 @app.task(name="index.plan", queue="llm_processing")
-def plan_step(run_id: int) -> None:
-    """Enter the items of a run's current step, unless that is done or another worker is at it."""
+def plan_step(run_id: int, name: str) -> None:
+    """Enter a step's items as far as they can be known, unless that is done or another worker is at it."""
     worker = process.worker_id()
-    name = runs.claim_plan(run_id, worker)
-    if name is None:
+    if not index_steps.claim_plan(run_id, name, worker):
         return
     try:
-        planned = work.plan(run_id, name, stages.PLANS[name](run_id))
+        whole = _plan(run_id, name, worker)
     except Exception as error:
         logger.exception("planning %s of run %s", name, run_id)
-        runs.give_plan_back(run_id, worker, f"planning {name}: {_said(error)}", MAX_ATTEMPTS)
+        index_steps.give_plan_back(run_id, name, worker, f"planning {name}: {_said(error)}", MAX_ATTEMPTS)
         return
-    if planned:
-        bells.ring_run(run_id)
-    else:
+    if not whole:
+        index_steps.pause_plan(run_id, name, worker)
+        bells.ring_plan(run_id, name, countdown=LOOK_AGAIN_SECONDS)
+    elif index_steps.finish_plan(run_id, name, worker):
+        # Its last items may have been done before anybody could know that they were the last.
         _move_on(run_id, name)
+
+
+def _plan(run_id: int, name: str, worker: str) -> bool:
+    """Plan for a turn; whether all items are entered."""
+    end = time.monotonic() + TURN_SECONDS
+    looked = time.monotonic()
+    for new in stages.PLANS[name](run_id):
+        if new:
+            bells.ring_items(run_id, name, new)
+        elif time.monotonic() > end or not index_steps.planning(run_id, name, worker):
+            return False
+        else:
+            # Looking takes longer the larger the graph is, and may take a quarter of the time.
+            time.sleep(max(LOOK_AGAIN_SECONDS, 3 * (time.monotonic() - looked)))
+        looked = time.monotonic()
+    return True
 
 
 @app.task(name="index.pull", queue="graphrag_indexing")
 def pull(run_id: int, name: str) -> None:
     """Work on a waiting step's items with some twenty greenlets until none is left."""
-    claimed = work.claim_some(run_id, name, process.worker_id(), bells.PULLERS_PER_TASK)
+    worker = process.worker_id()
+    claimed = _persist(lambda: work.exchange(None, run_id, name, worker, most=bells.PULLERS_PER_TASK))
     if claimed:
         parameters = runs.parameters(run_id)
         # Under gevent these threads are greenlets.
         with ThreadPoolExecutor(len(claimed), thread_name_prefix=f"pull-{run_id}") as pullers:
-            for ended in [pullers.submit(_pull, item, parameters) for item in claimed]:
+            for ended in [pullers.submit(_pull, item, worker, parameters) for item in claimed]:
                 ended.result()
     _move_on(run_id, name)
 
@@ -67,64 +87,80 @@ def work_on(run_id: int, name: str) -> None:
     """Work on a computing step's items for TURN_SECONDS, then queue up again behind whatever else there is."""
     worker = process.worker_id()
     end = time.monotonic() + TURN_SECONDS
-    item = work.claim(run_id, name, worker)
-    while item is not None:
+    # Making vectors is waiting for their server, where that is another one than this machine.
+    at_once = models.embeddings_at_once() if steps.step(name).queue == steps.EMBEDDING else 1
+    claimed = work.exchange(None, run_id, name, worker, most=at_once)
+    if len(claimed) <= 1:
+        left = [_compute_in_turn(item, worker, end) for item in claimed]
+    else:
+        with ThreadPoolExecutor(len(claimed), thread_name_prefix=f"work-{run_id}") as threads:
+            left = list(threads.map(lambda item: _compute_in_turn(item, worker, end), claimed))
+    if any(left):
+        bells.ring_again(run_id, name)
+    else:
+        _move_on(run_id, name)
+
+
+def _compute_in_turn(item: WorkItem, worker: str, end: float) -> bool:
+    """Compute one item after the other until the turn ends; whether there may be more."""
+    while True:
+        turn_over = time.monotonic() > end
         try:
-            output = stages.COMPUTE[name](item)
+            outcome = Outcome(item, stages.COMPUTE[item.step](item), Spent())
         except stages.NotYet as not_yet:
             work.postpone(item, worker)
-            bells.ring_run(run_id, countdown=not_yet.seconds)
-            return
+            bells.ring_items(item.run_id, item.step, 1, countdown=not_yet.seconds)
+            return False
         except Exception as error:
-            logger.exception("%s %s of run %s", name, item.key, run_id)
-            work.give_back(item, worker, error=_said(error), spent=Spent(), final=False)
-            item = work.claim(run_id, name, worker)
-        else:
-            turn_over = time.monotonic() > end
-            item = work.finish_and_claim(item, worker, output, Spent(), most=0 if turn_over else 1)
-            if turn_over and work.pending(run_id, name):
-                bells.ring_again(run_id, name)
-                return
-    _move_on(run_id, name)
+            logger.exception("%s %s of run %s", item.step, item.key, item.run_id)
+            outcome = Outcome(item, None, Spent(), error=_said(error))
+        following = work.exchange(outcome, item.run_id, item.step, worker, most=0 if turn_over else 1)
+        if turn_over:
+            return work.pending(item.run_id, item.step) > 0
+        if not following:
+            return False
+        item = following[0]
 
 
-def _pull(item: WorkItem | None, parameters: Mapping[str, Any]) -> None:
-    worker = process.worker_id()
+def _pull(item: WorkItem | None, worker: str, parameters: Mapping[str, Any]) -> None:
     while item is not None:
-        item = _work_on_one(item, worker, parameters)
+        outcome = _ask(item, parameters)
+        following = [] if outcome is None else _exchange(outcome, worker)
+        item = following[0] if following else None
 
 
-def _work_on_one(item: WorkItem, worker: str, parameters: Mapping[str, Any]) -> WorkItem | None:
+def _ask(item: WorkItem, parameters: Mapping[str, Any]) -> Outcome | None:
+    """Put an item's questions to the LLM; None when the build may make no further call."""
     spent = Spent()
     chat = RememberingChat(spent, purse.of(item.run_id, parameters))
-    failed: Exception
     try:
-        output = stages.ASK[item.step](item, chat, parameters)
+        return Outcome(item, stages.ASK[item.step](item, chat, parameters), spent)
     except BudgetSpentError:
         _persist(lambda: budget.stop(item.run_id))
-        _persist(lambda: budget.set_aside(item, worker, spent))
+        _persist(lambda: budget.set_aside(item, process.worker_id(), spent))
         return None
     except ModelAnswerError as error:
-        failed, raw, final = error, error.raw, False
         _persist(chat.forget)
+        return Outcome(item, None, spent, error=_said(error), raw_answer=error.raw)
     except ModelRequestError as error:
-        failed, raw, final = error, "", True
+        return Outcome(item, None, spent, error=_said(error), final=True)
     except (ModelServerError, ServiceError) as error:
-        failed, raw, final = error, "", False
+        return Outcome(item, None, spent, error=_said(error))
     except Exception as error:
         logger.exception("%s %s of run %s", item.step, item.key, item.run_id)
-        failed, raw, final = error, "", False
-    else:
-        try:
-            return _persist(lambda: work.finish_and_claim(item, worker, output, spent))
-        except Exception as error:
-            # Something the database will never take: the item must not stay leased to a living worker.
-            logger.exception("storing %s %s of run %s", item.step, item.key, item.run_id)
-            failed, raw, final = error, "", False
-            spent.answers.clear()
-    reason = _said(failed)
-    _persist(lambda: work.give_back(item, worker, error=reason, raw_answer=raw, spent=spent, final=final))
-    return _persist(lambda: work.claim(item.run_id, item.step, worker))
+        return Outcome(item, None, spent, error=_said(error))
+
+
+def _exchange(outcome: Outcome, worker: str) -> list[WorkItem]:
+    item = outcome.item
+    try:
+        return _persist(lambda: work.exchange(outcome, item.run_id, item.step, worker))
+    except Exception as error:
+        # Something the database will never take: the item must not stay leased to a living worker.
+        logger.exception("storing %s %s of run %s", item.step, item.key, item.run_id)
+        outcome.spent.answers.clear()
+        lost = Outcome(item, None, outcome.spent, error=_said(error))
+        return _persist(lambda: work.exchange(lost, item.run_id, item.step, worker))
 
 
 def _persist(write: Callable[[], T]) -> T:
@@ -140,8 +176,13 @@ def _persist(write: Callable[[], T]) -> T:
 
 
 def _move_on(run_id: int, name: str) -> None:
-    if runs.advance(run_id, name, steps.following(name)):
-        bells.ring_run(run_id)
+    opened = index_steps.advance(run_id, name)
+    if opened is None:
+        return
+    for following in opened:
+        bells.ring_plan(run_id, following)
+    if runs.get(run_id).state == "complete":
+        bells.ring_tidy(run_id)
 
 
 def _said(error: Exception) -> str:

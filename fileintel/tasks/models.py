@@ -22,6 +22,7 @@ from fileintel.tasks.purse import Purse
 T = TypeVar("T")
 
 EXTRACTIVE = "fileintel-extractive"
+EMBEDDED = "all-MiniLM-L6-v2-int8"
 # How long one call is tried again while its server is away or overloaded, before its item counts a failed attempt.
 PATIENCE_SECONDS = 120.0
 
@@ -29,6 +30,12 @@ PATIENCE_SECONDS = 120.0
 def staged(chat_model: str) -> bool:
     """Whether this chat model is the embedded extractive one, which works from stages instead of prompts."""
     return chat_model == EXTRACTIVE
+
+
+def embeddings_at_once() -> int:
+    """How many embedding requests one process makes at a time: the embedded model server computes on this machine."""
+    settings = load()
+    return 1 if settings.embedding_model == EMBEDDED else settings.embedding_concurrency
 
 
 def chat_model_name() -> str:
@@ -139,14 +146,12 @@ class RememberingChat:
         """
         key = request.key
         self.asked.append(key)
-        known = memo.recall(key)
+        # An item of several calls must not pay for the first again when it dies in the second.
+        known = memo.recall(key, self.spent.answers)
+        self.spent.answers.clear()
         if known is not None:
             self.spent.remembered += 1
             return known
-        if self.spent.answers:
-            # An item of several calls must not pay for the first again when it dies in the second.
-            memo.remember(self.spent.answers)
-            self.spent.answers.clear()
         if self._purse is not None:
             self._purse.take()
         answer = self._chat.complete(request)

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from fileintel.errors import ConflictError
 from fileintel.graph.cluster import create_communities
-from fileintel.graph.contexts import ReportContext, report_contexts
-from fileintel.graph.extract import extract_graph, extraction_json, extraction_of
-from fileintel.graph.finalize import finalize_graph
-from fileintel.graph.merge import merge, number_stably
+from fileintel.graph.extract import extract_graph, extraction_json
+from fileintel.graph.merge import merge_entity, merge_relationship, relationship_id
 from fileintel.graph.report import community_report
 from fileintel.graph.summarize import summarize_descriptions
-from fileintel.model import CommunityReport, Finding, WorkItem
+from fileintel.model import WorkItem, entity_id
 from fileintel.protocols import ChatModel
-from fileintel.store import graph, runs, sources, versions, work
+from fileintel.store import graph, graph_writing, index_steps, mentions, runs, sources, versions, work
 from fileintel.tasks import models
+from fileintel.tasks.report_planning import plan_reports
 
-Items = Iterator[tuple[str, dict[str, Any]]]
+T = TypeVar("T")
 ONE = "all"
 EMBEDDING_BATCH = 32
+# Rows of the graph written in one statement.
+ROWS_AT_ONCE = 1000
 
 
 class NotYet(Exception):
@@ -31,91 +33,44 @@ class NotYet(Exception):
         self.seconds = seconds
 
 
-# --- plans: a step's items (key, input) ------------------------------------------------------
+# --- plans: each enters a step's items and yields how many are new, 0 when more will be there later -----------
 
 
-def _one(_run_id: int) -> Items:
-    yield ONE, {}
+def _one(step: str) -> Callable[[int], Iterator[int]]:
+    def plan(run_id: int) -> Iterator[int]:
+        yield work.enter(run_id, step, [(ONE, {})])
+
+    return plan
 
 
-def _plan_extract(run_id: int) -> Items:
-    for unit in sources.text_unit_ids(runs.get(run_id).collection_id):
-        yield unit, {}
+def _plan_extract(run_id: int) -> Iterator[int]:
+    yield graph_writing.plan_extraction(run_id, "extract_graph")
 
 
-def _plan_summaries(run_id: int) -> Items:
-    for entity in graph.entities_by_number(run_id):
-        if len(entity.descriptions) > 1:
-            yield entity.id, {"name": entity.title, "descriptions": list(entity.descriptions)}
-    for relationship in graph.relationships_by_number(run_id):
-        if len(relationship.descriptions) > 1:
-            ends = [relationship.source, relationship.target]
-            yield relationship.id, {"name": ends, "descriptions": list(relationship.descriptions)}
+def _plan_summaries(run_id: int) -> Iterator[int]:
+    yield graph_writing.plan_summaries(run_id)
 
 
-def _plan_reports(run_id: int) -> Items:
-    parameters = runs.parameters(run_id)
-    contexts = report_contexts(
-        graph.communities(run_id, limit=10_000_000),
-        graph.entities_by_number(run_id),
-        graph.relationships_by_number(run_id),
-        tokenizer=models.tokenizer(),
-        max_tokens=parameters["report_max_input_tokens"],
-    )
-    staged = models.staged(parameters["chat_model"])
-    for context in contexts:
-        given: dict[str, Any] = {"level": context.community.level, "context": context.text}
-        if staged:
-            given["rows"] = _rows(context)
-        yield str(context.community.number), given
+def _plan_embeddings(run_id: int) -> Iterator[int]:
+    """Batches of entities and reports, as they become complete."""
+    while True:
+        states = index_steps.states(run_id)
+        graph_writing.take_summaries(run_id)
+        graph_writing.take_reports(run_id)
+        yield graph_writing.plan_embeddings(run_id, EMBEDDING_BATCH)
+        if states["finalize_graph"] == states["create_community_reports"] == "done":
+            return
 
 
-def _rows(context: ReportContext) -> dict[str, Any]:
-    return {
-        "entities": [
-            {"title": e.title, "type": e.type, "description": e.description, "degree": e.degree}
-            for e in context.entities
-        ],
-        "relationships": [
-            {"source": r.source, "target": r.target, "description": r.description, "weight": r.weight}
-            for r in context.relationships
-        ],
-    }
-
-
-def _save_reports(run_id: int) -> None:
-    graph.save_reports(
-        run_id,
-        [
-            CommunityReport(
-                community=int(key),
-                **{**output, "findings": tuple(Finding(*finding) for finding in output["findings"])},
-            )
-            for key, output in work.outputs(run_id, "create_community_reports")
-        ],
-    )
-
-
-def _plan_embeddings(run_id: int) -> Items:
-    _save_reports(run_id)
-    for table, ids in (
-        ("entities", [entity.id for entity in graph.entities_by_number(run_id)]),
-        ("community_reports", [report.id for report in graph.reports(run_id, limit=10_000_000)]),
-    ):
-        for start in range(0, len(ids), EMBEDDING_BATCH):
-            yield f"{table}:{start}", {"table": table, "ids": ids[start : start + EMBEDDING_BATCH]}
-
-
-PLANS: Mapping[str, Callable[[int], Items]] = {
-    "create_base_text_units": _one,
+PLANS: Mapping[str, Callable[[int], Iterator[int]]] = {
+    **{
+        step: _one(step)
+        for step in ("create_base_text_units", "merge", "finalize_graph", "create_communities", "publish")
+    },
     "extract_graph": _plan_extract,
-    "merge": _one,
     "summarize_descriptions": _plan_summaries,
-    "finalize_graph": _one,
-    "create_communities": _one,
-    "create_community_reports": _plan_reports,
+    "create_community_reports": plan_reports,
     "generate_text_embeddings": _plan_embeddings,
-    "publish": _one,
 }
 
 
@@ -171,7 +126,7 @@ def _report(item: WorkItem, chat: ChatModel, parameters: Mapping[str, Any]) -> d
         "full_content": report.full_content,
         "rank": report.rank,
         "rank_explanation": report.rank_explanation,
-        "findings": [[finding.summary, finding.explanation] for finding in report.findings],
+        "findings": [{"summary": f.summary, "explanation": f.explanation} for f in report.findings],
     }
 
 
@@ -188,41 +143,71 @@ ASK: Mapping[str, Callable[[WorkItem, ChatModel, Mapping[str, Any]], dict[str, A
 def _base_text_units(item: WorkItem) -> dict[str, Any]:
     collection = runs.get(item.run_id).collection_id
     if sources.unsettled(collection):
-        raise NotYet(seconds=1.0)
-    units = len(sources.text_unit_ids(collection))
+        raise NotYet(seconds=0.25)
+    units = sources.count_text_units(collection)
     if not units:
         raise ConflictError("no document of the collection could be read: see their errors, then index again")
     return {"text_units": units}
 
 
 def _merge(item: WorkItem) -> dict[str, Any]:
-    extracted = work.outputs(item.run_id, "extract_graph")
-    merged = number_stably(
-        merge((unit, extraction_of(stored)) for unit, stored in extracted), graph.numbers(item.run_id)
-    )
-    given = {entity.id: entity.human_readable_id for entity in merged.entities}
-    given |= {relationship.id: relationship.human_readable_id for relationship in merged.relationships}
-    graph.save_numbers(item.run_id, given)
-    graph.save_entities_and_relationships(item.run_id, merged.entities, merged.relationships)
-    return {"entities": len(merged.entities), "relationships": len(merged.relationships), "orphans": merged.orphans}
+    version = item.run_id
+    entities = relationships = 0
+    with mentions.gathered(version) as gathered:
+        connection = gathered.connection
+        graph_writing.clear(connection, version)
+        numbering = graph_writing.Numbering(connection, version)
+        for nouns in _batches(gathered.entities()):
+            numbers = numbering.of([entity_id(noun.title) for noun in nouns])
+            graph_writing.add_entities(
+                connection,
+                version,
+                (
+                    merge_entity(noun.title, noun.said, number=number, degree=noun.degree)
+                    for noun, number in zip(nouns, numbers, strict=True)
+                ),
+            )
+            entities += len(nouns)
+        for pairs in _batches(gathered.relationships()):
+            numbers = numbering.of([relationship_id(pair.source, pair.target) for pair in pairs])
+            graph_writing.add_relationships(
+                connection,
+                version,
+                (
+                    merge_relationship(
+                        pair.source, pair.target, pair.said, number=number, combined_degree=pair.combined_degree
+                    )
+                    for pair, number in zip(pairs, numbers, strict=True)
+                ),
+            )
+            relationships += len(pairs)
+        orphans = gathered.orphans
+    return {"entities": entities, "relationships": relationships, "orphans": orphans}
+
+
+def _batches(items: Iterable[T]) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while batch := list(itertools.islice(iterator, ROWS_AT_ONCE)):
+        yield batch
 
 
 def _finalize(item: WorkItem) -> dict[str, Any]:
-    summaries = {key: output["description"] for key, output in work.outputs(item.run_id, "summarize_descriptions")}
-    entities, relationships = finalize_graph(
-        graph.entities_by_number(item.run_id), graph.relationships_by_number(item.run_id), summaries
-    )
-    graph.save_entities_and_relationships(item.run_id, entities, relationships)
+    graph_writing.take_summaries(item.run_id)
     return {}
 
 
 def _cluster(item: WorkItem) -> dict[str, Any]:
+    parameters = runs.parameters(item.run_id)
+    base = parameters.get("base_version")
+    before = None
+    if base is not None and not parameters.get("recluster"):
+        earlier = runs.parameters(base)
+        if all(parameters.get(name) == earlier.get(name) for name in ("max_cluster_size", "method")):
+            before = graph.edges(base), graph.communities(base, limit=10_000_000)
     communities = create_communities(
-        graph.entities_by_number(item.run_id),
-        graph.relationships_by_number(item.run_id),
-        max_cluster_size=runs.parameters(item.run_id)["max_cluster_size"],
+        graph.edges(item.run_id), max_cluster_size=parameters["max_cluster_size"], before=before
     )
-    graph.save_communities(item.run_id, communities)
+    graph_writing.save_communities(item.run_id, communities)
     return {"communities": len(communities)}
 
 
@@ -232,11 +217,12 @@ def _embed(item: WorkItem) -> dict[str, Any]:
         return {}
     texts = graph.texts_to_embed(item.run_id, table, ids)
     vectors = models.embed(list(texts.values()))
-    graph.save_embeddings(item.run_id, table, {key: vectors[text] for key, text in texts.items()})
+    graph_writing.save_embeddings(item.run_id, table, {key: vectors[text] for key, text in texts.items()})
     return {}
 
 
 def _publish(item: WorkItem) -> dict[str, Any]:
+    versions.index_vectors(item.run_id)
     versions.publish(item.run_id)
     return {}
 

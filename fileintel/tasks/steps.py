@@ -1,18 +1,24 @@
-"""The steps of an index run, in order, under GraphRAG's own workflow names."""
+"""The steps of an index run under GraphRAG's own workflow names, and what each comes after.
+
+Steps that need nothing of one another run side by side: communities are found while descriptions are summarized, a
+report is asked for as soon as what it is written from is there, and vectors are made of whatever is complete.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 INDEXING = "graphrag_indexing"
+EMBEDDING = "embedding_processing"
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step; its items are worked on by tasks of `queue`."""
+    """A step; its items are worked on by tasks of `queue`, and none is planned before the steps `after` are done."""
 
     name: str
     queue: str
+    after: tuple[str, ...] = ()
 
     @property
     def waits(self) -> bool:
@@ -22,16 +28,15 @@ class Step:
 
 STEPS = (
     Step("create_base_text_units", "default"),
-    Step("extract_graph", INDEXING),
-    Step("merge", "default"),
-    Step("summarize_descriptions", INDEXING),
-    Step("finalize_graph", "default"),
-    Step("create_communities", "default"),
-    Step("create_community_reports", INDEXING),
-    Step("generate_text_embeddings", "embedding_processing"),
-    Step("publish", "default"),
+    Step("extract_graph", INDEXING, ("create_base_text_units",)),
+    Step("merge", "default", ("extract_graph",)),
+    Step("summarize_descriptions", INDEXING, ("merge",)),
+    Step("create_communities", "default", ("merge",)),
+    Step("finalize_graph", "default", ("summarize_descriptions",)),
+    Step("create_community_reports", INDEXING, ("create_communities",)),
+    Step("generate_text_embeddings", EMBEDDING, ("merge",)),
+    Step("publish", "default", ("finalize_graph", "create_community_reports", "generate_text_embeddings")),
 )
-FIRST = STEPS[0].name
 _BY_NAME = {step.name: step for step in STEPS}
 
 
@@ -40,7 +45,6 @@ def step(name: str) -> Step:
     return _BY_NAME[name]
 
 
-def following(name: str) -> str | None:
-    """The name of the step after this one, None after the last."""
-    place = STEPS.index(_BY_NAME[name]) + 1
-    return STEPS[place].name if place < len(STEPS) else None
+def order() -> list[tuple[str, tuple[str, ...]]]:
+    """All steps in their order, each with the steps it comes after."""
+    return [(step.name, step.after) for step in STEPS]

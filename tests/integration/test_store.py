@@ -11,13 +11,29 @@ from pathlib import Path
 
 import pytest
 from deployment import Deployment, environment, wait_for
+from llm_script import corpus, extract
+from merging import Graph, merge
 
 from fileintel.errors import ConflictError
-from fileintel.model import ChatAnswer, Collection
+from fileintel.graph.extract import extraction_json, read_records
+from fileintel.graph.merge import merge_entity, merge_relationship
+from fileintel.model import ChatAnswer, Collection, Extraction, RelationshipMention
 from fileintel.settings import load
-from fileintel.store import blobs, collections, documents, memo, migrations, retrieval, runs, work, workers
+from fileintel.store import (
+    blobs,
+    collections,
+    documents,
+    index_steps,
+    memo,
+    mentions,
+    migrations,
+    retrieval,
+    runs,
+    work,
+    workers,
+)
 from fileintel.store.engine import execute, row
-from fileintel.store.work import Spent
+from fileintel.store.work import Outcome, Spent
 from fileintel.tasks import steps
 
 
@@ -29,15 +45,20 @@ def held(deployment: Deployment) -> Iterator[Collection]:
     collections.delete(made.id)
 
 
+STEP = "create_community_reports"
+
+
 def start(collection: Collection, items: int) -> int:
     run, new = runs.start(
-        collection.id, step="summarize_descriptions", chat_model="m", embedding_model="e", parameters={}
+        collection.id, steps=[(STEP, ()), ("next", (STEP,))], chat_model="m", embedding_model="e", parameters={}
     )
     assert new
     # In hand, as far as the reaper can see, so that no worker is sent to it.
-    execute("UPDATE index_runs SET rung_at = now() + interval '1 hour' WHERE id = :id", id=run.id)
-    work.plan(run.id, run.step, ((f"item-{n:03}", {"n": n}) for n in range(items)))
-    execute("UPDATE index_runs SET rung_at = now() + interval '1 hour' WHERE id = :id", id=run.id)
+    execute("UPDATE index_steps SET rung_at = now() + interval '1 hour' WHERE run_id = :id", id=run.id)
+    assert index_steps.claim_plan(run.id, STEP, "planner")
+    assert work.enter(run.id, STEP, ((f"item-{n:03}", {"n": n}) for n in range(items))) == items
+    assert index_steps.finish_plan(run.id, STEP, "planner")
+    execute("UPDATE index_steps SET rung_at = now() + interval '1 hour' WHERE run_id = :id", id=run.id)
     return run.id
 
 
@@ -62,14 +83,15 @@ def test_migrations_may_run_twice_and_from_two_hosts(deployment: Deployment) -> 
 def test_each_item_is_claimed_once_and_the_step_advances_once(held: Collection) -> None:
     run_id = start(held, 200)
     claimed: list[str] = []
-    advanced: list[bool] = []
+    advanced: list[list[str] | None] = []
 
     def puller(name: str) -> None:
-        item = work.claim(run_id, "summarize_descriptions", name)
-        while item is not None:
-            claimed.append(item.key)
-            item = work.finish_and_claim(item, name, {"n": item.input["n"]}, Spent(calls=1))
-        advanced.append(runs.advance(run_id, "summarize_descriptions", "finalize_graph"))
+        items = work.exchange(None, run_id, STEP, name)
+        while items:
+            claimed.append(items[0].key)
+            done = Outcome(items[0], {"n": items[0].input["n"]}, Spent(calls=1))
+            items = work.exchange(done, run_id, STEP, name)
+        advanced.append(index_steps.advance(run_id, STEP))
 
     threads = [threading.Thread(target=puller, args=(f"puller-{n}",)) for n in range(8)]
     for thread in threads:
@@ -77,34 +99,61 @@ def test_each_item_is_claimed_once_and_the_step_advances_once(held: Collection) 
     for thread in threads:
         thread.join()
     assert sorted(claimed) == [f"item-{n:03}" for n in range(200)]
-    assert advanced.count(True) == 1
+    assert sorted(advanced, key=str) == [None] * 7 + [["next"]]
     run = runs.get(run_id)
-    assert (run.step, run.calls) == ("finalize_graph", 200)
+    assert (run.step, run.calls) == ("next", 200)
 
 
 def test_an_item_is_tried_five_times_then_failed_and_so_is_its_run(held: Collection) -> None:
     run_id = start(held, 1)
     for attempt in range(work.MAX_ATTEMPTS):
-        item = work.claim(run_id, "summarize_descriptions", "me")
+        item = work.claim(run_id, STEP, "me")
         assert item is not None and item.attempts == attempt + 1
-        work.give_back(item, "me", error=f"no {attempt}", spent=Spent(), final=False)
-    assert work.claim(run_id, "summarize_descriptions", "me") is None
-    assert not runs.advance(run_id, "summarize_descriptions", "finalize_graph")
+        work.exchange(Outcome(item, None, Spent(), error=f"no {attempt}"), run_id, STEP, "me", most=0)
+    assert work.claim(run_id, STEP, "me") is None
+    assert index_steps.advance(run_id, STEP) is None
     run = runs.get(run_id)
-    assert run.state == "failed" and "summarize_descriptions" in str(run.error)
+    assert run.state == "failed" and STEP in str(run.error)
     assert runs.failures(run_id)[0]["error"] == "no 4"
 
 
 def test_a_lost_lease_writes_no_result_but_keeps_the_answer(held: Collection) -> None:
     run_id = start(held, 1)
-    item = work.claim(run_id, "summarize_descriptions", "first")
+    item = work.claim(run_id, STEP, "first")
     assert item is not None
     execute("UPDATE work_items SET leased_by = 'second' WHERE run_id = :id", id=run_id)
     key = uuid.uuid4().hex
-    work.finish_and_claim(item, "first", {"late": True}, Spent(calls=1, answers={key: ("m", ChatAnswer("kept"))}))
-    assert work.outputs(run_id, "summarize_descriptions") == []
+    spent = Spent(calls=1, answers={key: ("m", ChatAnswer("kept"))})
+    work.exchange(Outcome(item, {"late": True}, spent), run_id, STEP, "first")
+    assert work.outputs(run_id, STEP) == []
     remembered = memo.recall(key)
     assert remembered is not None and remembered.content == "kept" and remembered.remembered
+
+
+def test_postgres_gathers_what_merging_in_memory_comes_to(held: Collection) -> None:
+    texts = corpus(8, 5).texts
+    extractions = [(f"unit{n}", read_records(extract(text))) for n, text in enumerate([*texts, *texts[::2]])]
+    orphan = RelationshipMention(extractions[0][1].entities[0].title, "NOBODY", "an orphan", 2.0)
+    turned = [RelationshipMention(r.target, r.source, "turned", 1.5) for r in extractions[3][1].relationships]
+    extractions.append(("unit99", Extraction(extractions[3][1].entities[:2], (*turned, orphan))))
+    run, _ = runs.start(held.id, steps=[("extract_graph", ())], chat_model="m", embedding_model="e", parameters={})
+    execute("UPDATE index_steps SET rung_at = now() + interval '1 hour' WHERE run_id = :id", id=run.id)
+    work.enter(run.id, "extract_graph", [(unit, {}) for unit, _ in extractions])
+    items = {item.key: item for item in work.exchange(None, run.id, "extract_graph", "me", most=100)}
+    for unit, extraction in extractions:
+        work.exchange(Outcome(items[unit], extraction_json(extraction), Spent()), run.id, "extract_graph", "me", most=0)
+    with mentions.gathered(run.id) as gathered:
+        entities = [
+            merge_entity(noun.title, noun.said, number=number, degree=noun.degree)
+            for number, noun in enumerate(gathered.entities())
+        ]
+        relationships = [
+            merge_relationship(p.source, p.target, p.said, number=number, combined_degree=p.combined_degree)
+            for number, p in enumerate(gathered.relationships())
+        ]
+        orphans = gathered.orphans
+    assert Graph(tuple(entities), tuple(relationships), orphans) == merge(extractions)
+    assert orphans == 1
 
 
 def test_the_reaper_frees_what_the_dead_held_and_leaves_the_living_alone(held: Collection) -> None:
@@ -112,18 +161,18 @@ def test_the_reaper_frees_what_the_dead_held_and_leaves_the_living_alone(held: C
     dead, alive = f"dead-{uuid.uuid4()}", f"alive-{uuid.uuid4()}"
     for name in (dead, alive):
         workers.beat(name, name=name, host="h", pid=os.getpid(), in_flight=0, call_limit=0, longest_stall_ms=0.0, by="")
-        assert work.claim(run_id, "summarize_descriptions", name) is not None
+        assert work.claim(run_id, STEP, name) is not None
     execute("UPDATE workers SET seen_at = now() - interval '31 seconds' WHERE id = :id", id=dead)
-    wait_for(lambda: work.pending(run_id, "summarize_descriptions") == 1, 30, "the reaper's turn")
+    wait_for(lambda: work.pending(run_id, STEP) == 1, 30, "the reaper's turn")
     leased = row("SELECT leased_by FROM work_items WHERE run_id = :id AND state = 'leased'", id=run_id)
     assert leased is not None and leased["leased_by"] == alive
     workers.leave(alive)
-    assert work.pending(run_id, "summarize_descriptions") == 2
+    assert work.pending(run_id, STEP) == 2
 
 
 def test_only_one_run_of_a_collection_at_a_time(held: Collection) -> None:
     first = start(held, 1)
-    run, new = runs.start(held.id, step=steps.FIRST, chat_model="m", embedding_model="e", parameters={})
+    run, new = runs.start(held.id, steps=steps.order(), chat_model="m", embedding_model="e", parameters={})
     assert (run.id, new) == (first, False)
     runs.cancel(first)
     with pytest.raises(ConflictError):

@@ -12,6 +12,7 @@ from alembic.script import ScriptDirectory
 from fileintel.errors import ConfigurationError
 from fileintel.settings import load
 from fileintel.store import engine as store
+from fileintel.store import versions
 
 # Any number will do as long as every host asks for the same one.
 LOCK = 7_231_984
@@ -60,10 +61,11 @@ def _fit_dimensions(connection) -> None:  # type: ignore[no-untyped-def]
     ).scalar_one()
     if found == wanted:
         return
+    versions.forget_vector_indexes(connection)
+    store.run(connection, "DROP INDEX text_units_embedding")
     for table in ("text_units", "entities", "community_reports"):
-        store.run(connection, f"DROP INDEX {table}_embedding")
         store.run(connection, f"UPDATE {table} SET embedding = NULL")
         store.run(connection, f"ALTER TABLE {table} ALTER embedding TYPE vector({wanted})")
-        store.run(connection, f"CREATE INDEX {table}_embedding ON {table} USING hnsw (embedding vector_cosine_ops)")
+    store.run(connection, "CREATE INDEX text_units_embedding ON text_units USING hnsw (embedding vector_cosine_ops)")
     store.run(connection, "TRUNCATE embedding_memo")
     store.run(connection, f"ALTER TABLE embedding_memo ALTER embedding TYPE vector({wanted})")

@@ -5,31 +5,30 @@ from dataclasses import replace
 
 import pytest
 from llm_script import corpus, extract
+from merging import Graph, merge
 
 from fileintel.graph.cluster import create_communities
 from fileintel.graph.extract import HIGHEST_STRENGTH, read_records
-from fileintel.graph.merge import MergedGraph, merge
 from fileintel.model import EntityMention, Extraction, RelationshipMention
 
 
 @pytest.fixture(scope="module")
-def graph() -> MergedGraph:
+def graph() -> Graph:
     return merge((f"unit{number}", read_records(extract(text))) for number, text in enumerate(corpus(100).texts))
 
 
 def cluster(graph, max_cluster_size=10):
-    return create_communities(graph.entities, graph.relationships, max_cluster_size=max_cluster_size)
+    return create_communities(graph.edges, max_cluster_size=max_cluster_size)
 
 
-def pairs(*ends: str, weight: float = 1.0) -> MergedGraph:
+def pairs(*ends: str, weight: float = 1.0) -> Graph:
     titles = dict.fromkeys("".join(ends))
     mentions = tuple(EntityMention(title, "PERSON", "d") for title in titles)
     return merge([("u", Extraction(mentions, tuple(RelationshipMention(a, b, "r", weight) for a, b in ends)))])
 
 
-def test_no_relationships_no_communities(graph):
-    assert create_communities(graph.entities, [], max_cluster_size=10) == []
-    assert create_communities([], [], max_cluster_size=10) == []
+def test_no_relationships_no_communities():
+    assert create_communities([], max_cluster_size=10) == []
 
 
 def test_levels_parents_and_children_agree(graph):
@@ -52,14 +51,13 @@ def test_levels_parents_and_children_agree(graph):
         assert community.title == f"Community {community.number}"
 
 
-def test_a_community_holds_the_relationships_inside_it_and_their_text_units(graph):
+def test_a_community_holds_the_relationships_inside_it(graph):
     titles = {e.id: e.title for e in graph.entities}
     for community in cluster(graph):
         members = {titles[id] for id in community.entity_ids}
         inside = [r for r in graph.relationships if {r.source, r.target} <= members]
         assert inside
         assert community.relationship_ids == tuple(sorted(r.id for r in inside))
-        assert community.text_unit_ids == tuple(sorted({unit for r in inside for unit in r.text_unit_ids}))
 
 
 def test_every_entity_with_a_relationship_is_in_one_community_of_level_0(graph):
@@ -70,7 +68,7 @@ def test_every_entity_with_a_relationship_is_in_one_community_of_level_0(graph):
 def test_the_same_graph_in_any_order_gives_the_same_communities(graph):
     def known(communities):
         return [
-            (c.id, c.number, c.level, c.parent, c.children, sorted(c.entity_ids), c.relationship_ids, c.text_unit_ids)
+            (c.id, c.number, c.level, c.parent, c.children, sorted(c.entity_ids), c.relationship_ids)
             for c in communities
         ]
 

@@ -3,9 +3,8 @@ from __future__ import annotations
 import random
 
 import pytest
+from merging import Graph, merge
 
-from fileintel.graph.finalize import finalize_graph
-from fileintel.graph.merge import MergedGraph, merge, number_stably
 from fileintel.model import EntityMention, Extraction, RelationshipMention
 
 
@@ -81,7 +80,7 @@ def test_mentions_twice_in_one_unit_name_the_unit_once():
 
 
 def test_nothing_merges_to_nothing():
-    assert merge([]) == MergedGraph((), (), 0)
+    assert merge([]) == Graph((), (), 0)
 
 
 def test_the_same_input_gives_the_same_graph_and_the_order_of_units_changes_no_id():
@@ -96,35 +95,8 @@ def test_the_same_input_gives_the_same_graph_and_the_order_of_units_changes_no_i
     assert len({*by_id, *edges}) == len(by_id) + len(edges)
 
 
-def test_finalize_counts_undirected_degrees_and_puts_summaries_in():
+def test_degrees_count_undirected_edges():
     merged = merge(UNITS)
-    a, b, c = merged.entities
-    entities, relationships = finalize_graph(
-        merged.entities, merged.relationships, {b.id: "b in all", merged.relationships[0].id: "r in all", "gone": "x"}
-    )
     # A-B and B-A are one edge; an edge from C to itself ends in C twice.
-    assert [(e.title, e.degree, e.description) for e in entities] == [
-        ("A", 1, "a1"),
-        ("B", 1, "b in all"),
-        ("C", 2, "d"),
-    ]
-    assert [(r.combined_degree, r.description) for r in relationships] == [(2, "r in all"), (2, "r3"), (4, "itself")]
-    assert [e.id for e in entities] == [a.id, b.id, c.id]
-
-
-def test_finalize_of_an_unrelated_entity_is_degree_zero():
-    merged = merge([("u", unit(entity("A")))])
-    (alone,), none = finalize_graph(merged.entities, merged.relationships, {})
-    assert (alone.degree, none) == (0, [])
-
-
-def test_numbers_stay_what_they_were_and_are_never_given_twice():
-    first = merge(UNITS)
-    assert number_stably(first, {}) == first
-    known = {item.id: item.human_readable_id for item in (*first.entities, *first.relationships)}
-    # B's only mention goes, D comes first, A and C stay.
-    later = number_stably(merge([("u0", unit(entity("D"))), ("u1", unit(entity("A", "a1"))), UNITS[2]]), known)
-    numbers = {e.title: e.human_readable_id for e in later.entities}
-    assert numbers["A"] == 0 and numbers["C"] == 2
-    assert numbers["D"] == max(known.values()) + 1
-    assert [e.human_readable_id for e in later.entities] == sorted(numbers.values())
+    assert [(e.title, e.degree) for e in merged.entities] == [("A", 1), ("B", 1), ("C", 2)]
+    assert [r.combined_degree for r in merged.relationships] == [2, 2, 4]

@@ -10,17 +10,16 @@ from typing import Any
 import pandas as pd
 import pytest
 from llm_script import answer, corpus, kind_of
+from merging import Graph, merge
 
 from fileintel.graph.cluster import create_communities
-from fileintel.graph.contexts import report_contexts
+from fileintel.graph.contexts import ReportContext, brought_relationships, report_context
 from fileintel.graph.extract import extract_graph, read_records
-from fileintel.graph.finalize import finalize_graph
 from fileintel.graph.graphrag_model import GraphRagTokenizer
-from fileintel.graph.merge import MergedGraph, merge
 from fileintel.graph.report import community_report
 from fileintel.graph.summarize import summarize_descriptions
 from fileintel.llm.tokens import Tokenizer
-from fileintel.model import ChatRequest, Community, Entity, Extraction, Relationship
+from fileintel.model import ChatRequest, Community, Edge, Entity, Extraction, Relationship, entity_id
 
 TYPES = ["organization", "person", "geo", "event"]
 TOKENIZER = Tokenizer()
@@ -97,7 +96,7 @@ class Rows:
 class Ours:
     extractions: list[tuple[str, Extraction]]
     asked: list[Any]
-    merged: MergedGraph
+    merged: Graph
     entities: list[Entity]
     relationships: list[Relationship]
     communities: list[Community]
@@ -129,20 +128,38 @@ def ours(texts, chat) -> Ours:
     ]
     merged = merge(extractions)
     said = [*merged.entities, *merged.relationships]
-    entities, relationships = finalize_graph(
-        merged.entities,
-        merged.relationships,
-        {one.id: f"{AWKWARD[i % len(AWKWARD)]}" for i, one in enumerate(said) if i % 3},
-    )
+    summarized = merged.summarized({one.id: f"{AWKWARD[i % len(AWKWARD)]}" for i, one in enumerate(said) if i % 3})
     # Titles, too, are what models wrote.
-    renamed = {e.title: f'{e.title}, THE "Ö漢"' for e in entities[::5]}
-    entities = [replace(e, title=renamed.get(e.title, e.title)) for e in entities]
+    renamed = {e.title: f'{e.title}, THE "Ö漢"' for e in summarized.entities[::5]}
+    entities = [titled(e, renamed.get(e.title, e.title)) for e in summarized.entities]
     relationships = [
         replace(r, source=renamed.get(r.source, r.source), target=renamed.get(r.target, r.target))
-        for r in relationships
+        for r in summarized.relationships
     ]
-    communities = create_communities(entities, relationships, max_cluster_size=10)
+    communities = create_communities(edges_of(relationships), max_cluster_size=10)
     return Ours(extractions, asked.requests, merged, entities, relationships, communities)
+
+
+def titled(entity: Entity, title: str) -> Entity:
+    return replace(entity, title=title, id=entity_id(title))
+
+
+def edges_of(relationships: list[Relationship]) -> list[Edge]:
+    return [Edge(r.id, r.source, r.target, r.weight) for r in relationships]
+
+
+def contexts_of(ours: Ours, max_tokens: int) -> list[ReportContext]:
+    entities, relationships = ({one.id: one for one in these} for these in (ours.entities, ours.relationships))
+    return [
+        report_context(
+            community,
+            [entities[id_] for id_ in community.entity_ids],
+            [relationships[id_] for id_ in ids],
+            tokenizer=TOKENIZER,
+            max_tokens=max_tokens,
+        )
+        for community, ids in brought_relationships(ours.communities, edges_of(ours.relationships))
+    ]
 
 
 def frame(rows: list[Any], *columns: str) -> pd.DataFrame:
@@ -290,14 +307,13 @@ def test_summaries_and_their_prompts_equal_stock(ours, chat):
 def test_communities_equal_stock(ours, use_lcc):
     # Stock's largest component has its titles in capitals, so that others have no entity there.
     upper = replace_titles(ours)
-    communities = create_communities(upper.entities, upper.relationships, max_cluster_size=10, use_lcc=use_lcc)
+    communities = create_communities(edges_of(upper.relationships), max_cluster_size=10, use_lcc=use_lcc)
     assert [
-        (c.number, c.level, c.parent, list(c.children), c.title, list(c.entity_ids), c.size)
-        + (list(c.relationship_ids), list(c.text_unit_ids))
+        (c.number, c.level, c.parent, list(c.children), c.title, list(c.entity_ids), c.size, list(c.relationship_ids))
         for c in communities
     ] == [
         (row["community"], row["level"], row["parent"], sorted(row["children"]), row["title"], row["entity_ids"])
-        + (row["size"], row["relationship_ids"], row["text_unit_ids"])
+        + (row["size"], row["relationship_ids"])
         for row in stock_communities(upper, use_lcc)
     ]
     assert len(communities) >= 150
@@ -309,7 +325,7 @@ def replace_titles(ours: Ours) -> Ours:
         ours.extractions,
         ours.asked,
         ours.merged,
-        [replace(e, title=e.title.upper()) for e in ours.entities],
+        [titled(e, e.title.upper()) for e in ours.entities],
         [replace(r, source=r.source.upper(), target=r.target.upper()) for r in ours.relationships],
         ours.communities,
     )
@@ -322,7 +338,7 @@ def test_degrees_equal_stock(ours):
     entities = Rows([{"title": e.title} for e in merged.entities])
     relationships = Rows([{"source": r.source, "target": r.target} for r in merged.relationships])
     asyncio.run(stock(entities, relationships))  # type: ignore[arg-type]
-    mine, edges = finalize_graph(merged.entities, merged.relationships, {})
+    mine, edges = merged.entities, merged.relationships
     assert [(e.title, e.degree, e.human_readable_id) for e in mine] == [
         (row["title"], row["degree"], row["human_readable_id"]) for row in entities.written
     ]
@@ -362,9 +378,7 @@ def communities_frame(ours: Ours) -> pd.DataFrame:
 
 @pytest.mark.parametrize("max_tokens", [8000, 1000, 300])
 def test_report_contexts_equal_stock_to_the_byte(ours, max_tokens):
-    mine = list(
-        report_contexts(ours.communities, ours.entities, ours.relationships, tokenizer=TOKENIZER, max_tokens=max_tokens)
-    )
+    mine = contexts_of(ours, max_tokens)
     stock = stock_contexts(ours, max_tokens)
     texts = {context.community.number: context.text for context in mine}
     assert texts.keys() == stock.keys()
@@ -381,10 +395,7 @@ def test_report_contexts_equal_stock_to_the_byte(ours, max_tokens):
 
 
 def stock_contexts_whole(ours: Ours) -> list[str]:
-    mine = report_contexts(
-        ours.communities, ours.entities, ours.relationships, tokenizer=TOKENIZER, max_tokens=1_000_000
-    )
-    return [context.text for context in mine]
+    return [context.text for context in contexts_of(ours, 1_000_000)]
 
 
 def test_reports_and_their_prompts_equal_stock(ours, chat):
@@ -421,9 +432,7 @@ def test_reports_and_their_prompts_equal_stock(ours, chat):
             max_length=2000,
             stage_inputs=None,
         )
-        for context in report_contexts(
-            ours.communities, ours.entities, ours.relationships, tokenizer=TOKENIZER, max_tokens=1000
-        )
+        for context in contexts_of(ours, 1000)
     ]
     assert sorted(prompt for prompt, _form in as_asked(asked.requests)) == sorted(prompt for prompt, _ in model.asked)
     assert {str(form) for _prompt, form in as_asked(asked.requests)} == {str(form) for _prompt, form in model.asked}
