@@ -60,9 +60,10 @@ async def confirmation(collection: Collection) -> tuple[str, dict[str, Any]] | N
 
 
 def check_prices(budget_cost: float | None) -> None:
-    """Raise InputError for a budget in money where there are no prices."""
+    """Raise InputError for a budget in money, given or configured, where there are no prices."""
     settings = load()
-    if budget_cost and not (settings.price_input or settings.price_output):
+    wanted = settings.budget_cost if budget_cost is None else budget_cost
+    if wanted and not (settings.price_input or settings.price_output):
         raise InputError(
             "a budget in money needs prices: set FILEINTEL_PRICE_INPUT and FILEINTEL_PRICE_OUTPUT, or give one in calls"
         )

@@ -108,10 +108,14 @@ def resume(run_id: int, *, calls: int | None, cost: float | None) -> IndexRun:
                 f"index run {run_id} has cost {found['spent']:g} of {most_cost:g}: give it more (--budget-cost)"
             )
     given = {name: value for name, value in (("budget_calls", calls), ("budget_cost", cost)) if value is not None}
-    # Before the run goes on: nobody may ask for calls of the old budget.
+    # Before the run goes on. Whoever still holds calls of the old budget sees by the round that they are void; what
+    # is leased has a call in flight that is not written down yet.
     execute(
-        """UPDATE index_runs SET error_code = NULL, parameters = parameters || CAST(:given AS jsonb),
-               calls_granted = (SELECT COALESCE(sum(calls), 0) FROM work_items WHERE run_id = :id)
+        """UPDATE index_runs SET error_code = NULL,
+               parameters = parameters || CAST(:given AS jsonb) || jsonb_build_object(
+                   'budget_round', COALESCE((parameters ->> 'budget_round')::int, 0) + 1),
+               calls_granted = (SELECT COALESCE(sum(calls), 0) + count(*) FILTER (WHERE state = 'leased')
+                                FROM work_items WHERE run_id = :id)
            WHERE id = :id AND state = 'failed'""",
         id=run_id,
         given=as_json(given),

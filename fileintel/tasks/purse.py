@@ -24,10 +24,14 @@ class Purse:
         self._granted = 0
         self._owed = 0.0
         self._limited = False
+        self._round: int | None = None
 
     def limit(self, parameters: Mapping[str, Any]) -> None:
-        """Note whether the build has a budget now."""
+        """Note whether the build has a budget now; calls held from before it was resumed are void."""
         self._limited = bool(parameters.get("budget_calls") or parameters.get("budget_cost"))
+        if parameters.get("budget_round") != self._round:
+            self._round = parameters.get("budget_round")
+            self._granted = 0
 
     def take(self) -> None:
         """Take leave to make one call; raises BudgetSpentError when the budget has none left."""

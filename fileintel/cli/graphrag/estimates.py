@@ -46,10 +46,10 @@ def show(found: dict[str, Any], file: TextIO) -> None:
     cost, seconds, rate = found["cost"], found["seconds"], found["rate"]
     unpriced = "unknown: set FILEINTEL_PRICE_INPUT and FILEINTEL_PRICE_OUTPUT"
     output.line(f"cost  {unpriced if cost is None else f'about {cost:,.2f}'}", file)
-    if seconds is None:
-        output.line("time  unknown: no build has measured how fast this model's calls are answered", file)
-    elif rate is None:
+    if not found["to_make"]:
         output.line("time  no call is to be made", file)
+    elif seconds is None:
+        output.line("time  unknown: no build has measured how fast this model's calls are answered", file)
     else:
         known = f"{rate['calls_per_second']:.3g} calls per second, {rate['basis']}"
         output.line(f"time  about {output.duration(seconds)} ({known})", file)

@@ -97,3 +97,11 @@ def test_a_raised_budget_is_seen_by_the_next_task(granting: list[float]) -> None
     assert of(77, {"budget_calls": 0}) is held
     for _ in range(50):
         held.take()
+
+
+def test_calls_held_from_before_a_run_was_resumed_are_void(granting: list[float]) -> None:
+    held = purse(budget_calls=7)
+    held.take()
+    held.limit({"budget_calls": 7, "budget_round": 1})
+    held.take()
+    assert len(granting) == 2
