@@ -179,6 +179,10 @@ class Settings(BaseModel):
     report_max_length: Count = _own("graph", 2000, "words of a community report")
     report_max_input_tokens: Count = _own("graph", 8000, "tokens of context shown for one community report")
 
+    auto_build_seconds: CountOrNone = _own(
+        "graph", 30, "seconds without a change after which a changed graph is built anew; 0: only when asked"
+    )
+
     # --- budgets
     price_input: Amount = _own("budgets", 0, "price of a million tokens sent to the chat model; 0: unknown")
     price_output: Amount = _own("budgets", 0, "price of a million tokens the chat model writes; 0: unknown")

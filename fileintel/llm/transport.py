@@ -7,6 +7,7 @@ urllib3's pool is a stack.
 from __future__ import annotations
 
 import functools
+import socket
 import ssl
 import threading
 import urllib.request
@@ -40,6 +41,43 @@ _FAILURES: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (
     (TimeoutError, httpx.ReadTimeout),
     (OSError, httpx.NetworkError),
 )
+
+
+_TCP_ESTABLISHED = 1  # the first byte of Linux's struct tcp_info, include/net/tcp_states.h
+
+
+class _Checked:
+    """A kept connection that tells whether its server has closed it by asking the kernel for its state.
+
+    urllib3 polls the socket instead, which under gevent is a timer and two switches of greenlets for each call.
+    """
+
+    sock: socket.socket | None
+
+    @property
+    def is_connected(self) -> bool:
+        if self.sock is None:
+            return False
+        try:
+            return self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_ESTABLISHED
+        except OSError:
+            return False
+
+
+class _Connection(_Checked, urllib3.connection.HTTPConnection):
+    pass
+
+
+class _TlsConnection(_Checked, urllib3.connection.HTTPSConnection):
+    pass
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
 
 
 @functools.cache
@@ -114,6 +152,7 @@ class PooledTransport(httpx.BaseTransport):
                     if proxy
                     else urllib3.PoolManager(maxsize=size, block=False, ssl_context=context)
                 )
+                manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
                 self._managers.append(manager)
                 self._pools[key] = manager.connection_from_host(url.host, url.port, url.scheme)
             return self._pools[key]

@@ -62,6 +62,7 @@ def add(collection_id: str, *, name: str, sha256: str, size: int, replace: bool 
             run(connection, "UPDATE documents SET replaces_until = now() WHERE id = :id", id=found["id"])
             if found["state"] == "ready":
                 _replace(connection, found["id"])
+                _changed(connection, found["id"])
     return _document(dict(found)), found["id"] == document_id
 
 
@@ -118,9 +119,20 @@ def delete(document_id: str) -> None:
     """Remove a document; text units no other document holds go with it, so no answer can quote them."""
     with transaction() as connection:
         held = text_units_of(connection, "u.document_id = :it", document_id)
+        _changed(connection, document_id)
         if run(connection, "DELETE FROM documents WHERE id = :id", id=document_id).rowcount == 0:
             raise NotFoundError(f"there is no document '{document_id[:80]}'")
         delete_unheld(connection, held)
+
+
+def _changed(connection: Connection, document_id: str) -> None:
+    """Note that a graph of the document's collection is out of date."""
+    run(
+        connection,
+        """UPDATE collections SET changed_at = clock_timestamp()
+           WHERE id = (SELECT collection_id FROM documents WHERE id = :id)""",
+        id=document_id,
+    )
 
 
 def text_units_of(connection: Connection, which: str, it: str) -> list[str]:
@@ -254,6 +266,7 @@ def finish(document_id: str) -> None:
             id=document_id,
         )
         _replace(connection, document_id)
+        _changed(connection, document_id)
 
 
 def _replace(connection: Connection, document_id: str) -> None:

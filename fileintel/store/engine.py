@@ -164,7 +164,8 @@ def as_json(value: object) -> str:
         text = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
     except TypeError:
         text = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode()
-    return _NUL.sub(r"\1", text)
+    # The pattern is slow where there is nothing to find, which is nearly always.
+    return _NUL.sub(r"\1", text) if "\\u0000" in text else text
 
 
 def as_vector(values: Sequence[float]) -> str:

@@ -38,6 +38,12 @@ def under_way(run_id: int) -> list[str]:
     return [step["step"] for step in found]
 
 
+def open_steps(run_id: int) -> list[str]:
+    """The steps of a running run of which items may still have to be entered."""
+    known = states(run_id)
+    return [step for step in under_way(run_id) if known[step] == "open"]
+
+
 def to_plan(run_id: int, step: str) -> bool | None:
     """Whether items of a running run's step may still be missing; None when it is not under way. Notes the bell."""
     found = row(
@@ -63,20 +69,6 @@ def claim_plan(run_id: int, step: str, worker: str) -> bool:
             step=step,
             worker=worker,
         )
-    )
-
-
-def planning(run_id: int, step: str, worker: str) -> bool:
-    """Whether a worker still plans the step of a running run."""
-    return (
-        row(
-            """SELECT 1 FROM index_steps s JOIN index_runs r ON r.id = s.run_id AND r.state = 'running'
-               WHERE s.run_id = :id AND s.step = :step AND s.leased_by = :worker""",
-            id=run_id,
-            step=step,
-            worker=worker,
-        )
-        is not None
     )
 
 

@@ -31,6 +31,18 @@ def create(collection_id: str, kind: JobKind, parameters: Mapping[str, Any]) -> 
     return Job(**found)
 
 
+def ask_to_build(collection_id: str) -> Job | None:
+    """Enter an estimate that begins the build if it needs no confirmation; None when the collection's last change has
+    had its own."""
+    asked = row(
+        """SELECT 1 FROM jobs j JOIN collections c ON c.id = j.collection_id
+           WHERE c.id = :c AND j.kind = 'estimate' AND j.parameters ->> 'build' = 'true'
+             AND j.created_at >= c.changed_at LIMIT 1""",
+        c=collection_id,
+    )
+    return None if asked is not None else create(collection_id, "estimate", {"build": True})
+
+
 def get(job_id: str) -> Job:
     """The job of that id; raises NotFoundError."""
     found = row(f"SELECT {_COLUMNS} FROM jobs WHERE id = :id", id=job_id)

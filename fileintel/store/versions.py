@@ -11,6 +11,11 @@ from fileintel.store.engine import execute, row, rows, run, transaction
 KEPT_VERSIONS = 3
 
 
+def withdraw(collection_id: str) -> None:
+    """Answer a collection's questions from no version any more: its last document is gone."""
+    execute("UPDATE collections SET published_version = NULL WHERE id = :id", id=collection_id)
+
+
 # Below this, comparing a question with every entity takes less than a tenth of a second.
 EXACT_ENTITIES = 50_000
 _VECTOR_INDEX = "embedding_of_version_"

@@ -61,8 +61,10 @@ def living() -> list[dict[str, object]]:
     return [dict(worker) for worker in found]
 
 
-def reap(max_attempts: int) -> list[Bell] | None:
+def reap(max_attempts: int, settled_seconds: int = 0) -> list[Bell] | None:
     """Free what dead workers hold and name what must be rung again; None when another process is reaping.
+
+    Unless `settled_seconds` is 0, a collection with a graph whose documents changed, but not for so long, is named too.
 
     A worker counts as dead when unseen for SILENT_SECONDS. A thing that waits while nobody has it in hand is rung
     again when its last bell is older than QUIET_SECONDS, for the message may be lost.
@@ -117,8 +119,21 @@ def reap(max_attempts: int) -> list[Bell] | None:
                RETURNING 'step' AS kind, s.run_id || ':' || s.step""",
             quiet=QUIET_SECONDS["step"],
         ).all()
+        if settled_seconds:
+            found += run(connection, _CHANGED, settled=settled_seconds).all()
     return [Bell(kind, str(identity)) for kind, identity in found]
 
+
+_CHANGED = """
+    SELECT 'collection' AS kind, c.id FROM collections c
+    WHERE c.published_version IS NOT NULL AND c.changed_at < now() - make_interval(secs => :settled)
+      AND NOT EXISTS (SELECT 1 FROM documents d WHERE d.collection_id = c.id AND d.state IN ('queued', 'processing'))
+      AND NOT EXISTS (
+          SELECT 1 FROM index_runs r LEFT JOIN index_steps s
+              ON s.run_id = r.id AND s.step = 'create_base_text_units'
+          WHERE r.collection_id = c.id
+            AND (r.state = 'running' OR r.created_at > c.changed_at OR s.finished_at > c.changed_at))
+"""
 
 _FREE = (
     """UPDATE work_items SET state = 'pending', leased_by = NULL WHERE state = 'leased' AND {whose}""",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -11,10 +12,12 @@ from kombu.exceptions import OperationalError
 from fileintel.errors import ConflictError, ServiceError
 from fileintel.model import IndexRun
 from fileintel.settings import load
-from fileintel.store import budget, documents, index_steps, queries, runs, work
+from fileintel.store import budget, documents, index_steps, jobs, queries, runs, versions, work
 from fileintel.store.workers import Bell
 from fileintel.tasks import steps
 from fileintel.tasks.app import app
+
+logger = logging.getLogger(__name__)
 
 # Tens of LLM calls share one Celery task, since waking a task costs the gevent worker milliseconds.
 PULLERS_PER_TASK = 20
@@ -96,6 +99,8 @@ def ring(bell: Bell) -> None:
         ring_document(bell.id)
     elif bell.kind == "query":
         ring_query(bell.id)
+    elif bell.kind == "collection":
+        build_again(bell.id)
     else:
         run_id, _, step = bell.id.partition(":")
         ring_step(int(run_id), step)
@@ -118,6 +123,27 @@ def build_parameters() -> dict[str, Any]:
         "budget_calls": settings.budget_calls,
         "budget_cost": settings.budget_cost,
     }
+
+
+def build_again(collection_id: str) -> None:
+    """Build a changed collection's graph anew; one without any readable document has none.
+
+    Where builds are to be confirmed above a threshold it is estimated first, once for each change, and begun only below
+    it: nobody is there to say yes.
+    """
+    settings = load()
+    if settings.confirm_above_calls or settings.confirm_above_cost:
+        if documents.states(collection_id).get("ready"):
+            job = jobs.ask_to_build(collection_id)
+            if job is not None:
+                ring_job(job.id)
+            return
+    try:
+        start_index(collection_id)
+    except ConflictError as conflict:
+        logger.info("%s is not built again: %s", collection_id, conflict)
+        if not documents.states(collection_id).get("ready"):
+            versions.withdraw(collection_id)
 
 
 def start_index(collection_id: str, options: Mapping[str, Any] | None = None) -> IndexRun:

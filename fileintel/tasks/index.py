@@ -29,7 +29,7 @@ T = TypeVar("T")
 # The main worker's processes serve questions too: none of their tasks may keep a process for long.
 TURN_SECONDS = 2.0
 # How soon a plan looks again for what has become complete.
-LOOK_AGAIN_SECONDS = 0.05
+LOOK_AGAIN_SECONDS = 0.2
 
 
 @app.task(name="index.plan", queue="llm_processing")
@@ -38,33 +38,29 @@ def plan_step(run_id: int, name: str) -> None:
     worker = process.worker_id()
     if not index_steps.claim_plan(run_id, name, worker):
         return
+    began = time.monotonic()
     try:
-        whole = _plan(run_id, name, worker)
+        whole = _plan(run_id, name)
     except Exception as error:
         logger.exception("planning %s of run %s", name, run_id)
         index_steps.give_plan_back(run_id, name, worker, f"planning {name}: {_said(error)}", MAX_ATTEMPTS)
         return
     if not whole:
         index_steps.pause_plan(run_id, name, worker)
-        bells.ring_plan(run_id, name, countdown=LOOK_AGAIN_SECONDS)
+        # Looking takes longer the larger the graph is, and may take a quarter of a process's time.
+        pause = max(LOOK_AGAIN_SECONDS, 3 * (time.monotonic() - began))
+        bells.ring_plan(run_id, name, countdown=pause)
     elif index_steps.finish_plan(run_id, name, worker):
         # Its last items may have been done before anybody could know that they were the last.
         _move_on(run_id, name)
 
 
-def _plan(run_id: int, name: str, worker: str) -> bool:
-    """Plan for a turn; whether all items are entered."""
-    end = time.monotonic() + TURN_SECONDS
-    looked = time.monotonic()
+def _plan(run_id: int, name: str) -> bool:
+    """Enter what can be known now; whether that is all."""
     for new in stages.PLANS[name](run_id):
-        if new:
-            bells.ring_items(run_id, name, new)
-        elif time.monotonic() > end or not index_steps.planning(run_id, name, worker):
+        if not new:
             return False
-        else:
-            # Looking takes longer the larger the graph is, and may take a quarter of the time.
-            time.sleep(max(LOOK_AGAIN_SECONDS, 3 * (time.monotonic() - looked)))
-        looked = time.monotonic()
+        bells.ring_items(run_id, name, new)
     return True
 
 
@@ -176,11 +172,11 @@ def _persist(write: Callable[[], T]) -> T:
 
 
 def _move_on(run_id: int, name: str) -> None:
-    opened = index_steps.advance(run_id, name)
-    if opened is None:
+    if index_steps.advance(run_id, name) is None:
         return
-    for following in opened:
-        bells.ring_plan(run_id, following)
+    # The steps that follow, and those that were waiting for more of this one's results.
+    for step in index_steps.open_steps(run_id):
+        bells.ring_plan(run_id, step)
     if runs.get(run_id).state == "complete":
         bells.ring_tidy(run_id)
 

@@ -10,7 +10,7 @@ from typing import Any
 from fileintel.errors import FileIntelError, ServiceError
 from fileintel.model import Job
 from fileintel.store import documents, jobs
-from fileintel.tasks import bells, process
+from fileintel.tasks import bells, costs, process
 from fileintel.tasks.app import app
 
 logger = logging.getLogger(__name__)
@@ -40,16 +40,23 @@ def work_on(job_id: str) -> None:
 def _estimate(job: Job) -> Mapping[str, Any]:
     from fileintel.tasks.estimate import estimate_build
 
-    parameters = bells.build_parameters() | dict(job.parameters)
+    parameters = bells.build_parameters()
     states = documents.states(job.collection_id)
     found = estimate_build(job.collection_id, parameters)
     steps = [{**dataclasses.asdict(step), "to_make": step.to_make} for step in found.steps]
-    return {
+    result = {
         **dataclasses.asdict(found),
         "steps": steps,
         "chat_model": parameters["chat_model"],
         "documents_unread": states.get("queued", 0) + states.get("processing", 0),
     }
+    if job.parameters.get("build"):
+        reason = costs.asks_confirmation(result)
+        if reason is None:
+            bells.start_index(job.collection_id)
+        else:
+            logger.info("%s changed and is not built again before it is confirmed: %s", job.collection_id, reason)
+    return result
 
 
 def _export(job: Job) -> Mapping[str, Any]:

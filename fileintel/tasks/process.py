@@ -10,6 +10,7 @@ import time
 import uuid
 
 from fileintel.errors import ServiceError
+from fileintel.settings import load
 from fileintel.store import jobs, work, workers
 from fileintel.tasks import bells, models
 from fileintel.tasks.hub import HubMonitor
@@ -64,7 +65,7 @@ def _live(name: str) -> None:
             _beat(name)
             if time.monotonic() - reaped >= REAP_SECONDS:
                 reaped = time.monotonic()
-                for bell in workers.reap(work.MAX_ATTEMPTS) or ():
+                for bell in workers.reap(work.MAX_ATTEMPTS, load().auto_build_seconds) or ():
                     bells.ring(bell)
                 for job in jobs.reap(work.MAX_ATTEMPTS):
                     bells.ring_job(job)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,59 +15,26 @@ STEP = "create_community_reports"
 AT_ONCE = 250
 
 
-class _Waiting:
-    """Communities by what they still wait for: entities and relationships whose descriptions are being summarized."""
-
-    def __init__(self, brought: list[tuple[Community, tuple[str, ...]]], unfinished: set[str]) -> None:
-        self.ready: list[tuple[Community, tuple[str, ...]]] = []
-        self._missing: dict[int, int] = {}
-        self._for: dict[str, list[tuple[Community, tuple[str, ...]]]] = defaultdict(list)
-        for community, relationships in brought:
-            missing = unfinished.intersection((*community.entity_ids, *relationships))
-            if not missing:
-                self.ready.append((community, relationships))
-                continue
-            self._missing[community.number] = len(missing)
-            for key in missing:
-                self._for[key].append((community, relationships))
-
-    def __bool__(self) -> bool:
-        return bool(self._missing)
-
-    def now(self, unfinished: set[str]) -> None:
-        """Make ready what waits for nothing any more."""
-        for key in self._for.keys() - unfinished:
-            for community, relationships in self._for.pop(key):
-                self._missing[community.number] -= 1
-                if not self._missing[community.number]:
-                    del self._missing[community.number]
-                    self.ready.append((community, relationships))
-
-
 def plan_reports(run_id: int) -> Iterator[int]:
-    """Enter an item for each community, complete ones first; yield how many are new, 0 while all others wait."""
+    """Enter an item for each community that is described; yield how many are new, and 0 at the end if others wait."""
     entered = work.keys(run_id, STEP)
-    communities = [c for c in graph.communities(run_id, limit=10_000_000)]
+    summarizing = index_steps.states(run_id)["summarize_descriptions"] != "done"
+    unfinished = work.keys(run_id, "summarize_descriptions", unfinished=True) if summarizing else set()
+    graph_writing.take_summaries(run_id)
     brought = [
-        found
-        for found in brought_relationships(communities, graph.edges(run_id))
-        if str(found[0].number) not in entered
+        (community, relationships)
+        for community, relationships in brought_relationships(
+            graph.communities(run_id, limit=10_000_000), graph.edges(run_id)
+        )
+        if str(community.number) not in entered
     ]
-    summarized = index_steps.states(run_id)["summarize_descriptions"] == "done"
-    waiting = _Waiting(brought, set() if summarized else work.keys(run_id, "summarize_descriptions", unfinished=True))
-    rank = len(entered)
+    ready = [found for found in brought if unfinished.isdisjoint((*found[0].entity_ids, *found[1]))]
     parameters = runs.parameters(run_id)
-    while True:
-        if waiting.ready:
-            graph_writing.take_summaries(run_id)
-        while waiting.ready:
-            some, waiting.ready = waiting.ready[:AT_ONCE], waiting.ready[AT_ONCE:]
-            yield work.enter(run_id, STEP, _items(run_id, some, parameters), first_rank=rank)
-            rank += len(some)
-        if not waiting:
-            return
+    for start in range(0, len(ready), AT_ONCE):
+        some = ready[start : start + AT_ONCE]
+        yield work.enter(run_id, STEP, _items(run_id, some, parameters), first_rank=len(entered) + start)
+    if len(ready) < len(brought):
         yield 0
-        waiting.now(work.keys(run_id, "summarize_descriptions", unfinished=True))
 
 
 def _items(

@@ -33,33 +33,38 @@ class NotYet(Exception):
         self.seconds = seconds
 
 
-# --- plans: each enters a step's items and yields how many are new, 0 when more will be there later -----------
+# --- plans: each enters a step's items and yields how many are new, 0 when the others can't be known yet ------
 
 
 def _one(step: str) -> Callable[[int], Iterator[int]]:
     def plan(run_id: int) -> Iterator[int]:
-        yield work.enter(run_id, step, [(ONE, {})])
+        yield from _new(work.enter(run_id, step, [(ONE, {})]))
 
     return plan
 
 
 def _plan_extract(run_id: int) -> Iterator[int]:
-    yield graph_writing.plan_extraction(run_id, "extract_graph")
+    yield from _new(graph_writing.plan_extraction(run_id, "extract_graph"))
 
 
 def _plan_summaries(run_id: int) -> Iterator[int]:
-    yield graph_writing.plan_summaries(run_id)
+    yield from _new(graph_writing.plan_summaries(run_id))
+
+
+def _new(items: int) -> Iterator[int]:
+    if items:
+        yield items
 
 
 def _plan_embeddings(run_id: int) -> Iterator[int]:
     """Batches of entities and reports, as they become complete."""
-    while True:
-        states = index_steps.states(run_id)
-        graph_writing.take_summaries(run_id)
-        graph_writing.take_reports(run_id)
-        yield graph_writing.plan_embeddings(run_id, EMBEDDING_BATCH)
-        if states["finalize_graph"] == states["create_community_reports"] == "done":
-            return
+    # Looked at first: what ends meanwhile is there the next time.
+    states = index_steps.states(run_id)
+    graph_writing.take_summaries(run_id)
+    graph_writing.take_reports(run_id)
+    yield from _new(graph_writing.plan_embeddings(run_id, EMBEDDING_BATCH))
+    if not states["finalize_graph"] == states["create_community_reports"] == "done":
+        yield 0
 
 
 PLANS: Mapping[str, Callable[[int], Iterator[int]]] = {

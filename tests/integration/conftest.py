@@ -24,6 +24,8 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
             "FILEINTEL_EMBEDDING_MODEL": "scripted-embedding",
             "FILEINTEL_STATE_DIR": str(folder),
             "FILEINTEL_MAX_GLEANINGS": "0",
+            # Tests say themselves when something is built.
+            "FILEINTEL_AUTO_BUILD_SECONDS": "0",
             "CELERY_WORKER_CONCURRENCY": "2",
         }
         with environment(values):

@@ -9,7 +9,7 @@ from deployment import Deployment, wait_for
 from llm_server import corpus
 
 from fileintel.errors import ConflictError
-from fileintel.store import collections, documents, graph, retrieval, runs, versions, work
+from fileintel.store import collections, documents, graph, retrieval, runs, versions, work, workers
 from fileintel.tasks import bells
 
 
@@ -168,3 +168,30 @@ def test_an_edit_asks_for_what_it_changes_and_no_more(deployment: Deployment) ->
     assert not titles & {"ZACHARIAS", "WILHELMINA"}
     traces = retrieval.matching_units(collection.id, "Zacharias Wilhelmina", 10)
     assert traces == []
+
+
+def test_a_changed_collection_is_built_again_once_changes_settle(deployment: Deployment) -> None:
+    texts = corpus(4, 5, padding=13).texts
+    collection = deployment.collection("settling", texts[:3])
+    first = deployment.build(collection)
+
+    def named(settled_seconds: int) -> bool:
+        found = wait_for(lambda: (workers.reap(work.MAX_ATTEMPTS, settled_seconds),), 30, "a turn at reaping")[0]
+        return workers.Bell("collection", collection.id) in (found or [])
+
+    assert not named(1)
+    deployment.upload(collection, "settling-003.txt", texts[3].encode())
+    deployment.settle(collection)
+    assert not named(3600) and not named(0)
+    wait_for(lambda: named(1), 30, "the collection being named")
+    bells.ring(workers.Bell("collection", collection.id))
+    second = deployment.finish(runs.list_for(collection.id)[0])
+    assert (second.id > first.id, second.state) == (True, "complete")
+    time.sleep(1.5)
+    assert not named(1)
+    for document in documents.list_for(collection.id):
+        documents.delete(document.id)
+    wait_for(lambda: named(1), 30, "the emptied collection being named")
+    bells.ring(workers.Bell("collection", collection.id))
+    assert collections.get(collection.id).published_version is None
+    assert not named(1)
