@@ -178,7 +178,6 @@ class Settings(BaseModel):
     summary_max_input_tokens: Count = _own("graph", 4000, "tokens of descriptions shown for one summary")
     report_max_length: Count = _own("graph", 2000, "words of a community report")
     report_max_input_tokens: Count = _own("graph", 8000, "tokens of context shown for one community report")
-
     auto_build_seconds: CountOrNone = _own(
         "graph", 30, "seconds without a change after which a changed graph is built anew; 0: only when asked"
     )

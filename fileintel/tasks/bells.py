@@ -132,12 +132,12 @@ def build_again(collection_id: str) -> None:
     it: nobody is there to say yes.
     """
     settings = load()
-    if settings.confirm_above_calls or settings.confirm_above_cost:
-        if documents.states(collection_id).get("ready"):
-            job = jobs.ask_to_build(collection_id)
-            if job is not None:
-                ring_job(job.id)
-            return
+    careful = settings.confirm_above_calls or settings.confirm_above_cost
+    if careful and documents.states(collection_id).get("ready"):
+        job = jobs.ask_to_build(collection_id)
+        if job is not None:
+            ring_job(job.id)
+        return
     try:
         start_index(collection_id)
     except ConflictError as conflict:

@@ -12,7 +12,7 @@ from llm_server import corpus
 
 from fileintel.model import Collection
 from fileintel.store import budget, collections, documents, estimate, graph, index_steps, retrieval, runs, work
-from fileintel.store.engine import execute
+from fileintel.store.engine import execute, rows
 from fileintel.tasks import bells, costs
 from fileintel.tasks.estimate import estimate_build
 
@@ -331,6 +331,22 @@ def test_a_document_takes_the_place_of_its_older_self(deployment: Deployment, ap
             documents.delete(document.id)
     assert api.cli("document", "delete", "replaced", "minutes.txt", "--yes").code == 0
     assert documents.list_for(collection.id) == []
+
+
+def test_a_changed_collection_is_estimated_once_before_it_builds_itself(deployment: Deployment) -> None:
+    collection = deployment.collection("careful", corpus(2, 5, padding=30).texts)
+    first = deployment.build(collection)
+    deployment.upload(collection, "more.txt", b"Zacharias knows Wilhelmina.")
+    deployment.settle(collection)
+    with environment({"FILEINTEL_CONFIRM_ABOVE_CALLS": "1"}):
+        bells.build_again(collection.id)
+        bells.build_again(collection.id)
+    asked_for = rows("SELECT parameters FROM jobs WHERE collection_id = :c", c=collection.id)
+    assert [job["parameters"] for job in asked_for] == [{"build": True}]
+    # The workers of this deployment have no threshold: what is estimated there may begin.
+    wait_for(lambda: runs.latest(collection.id).id != first.id, 60, "the build")  # type: ignore[union-attr]
+    run = runs.latest(collection.id)
+    assert run is not None and deployment.finish(run).state == "complete"
 
 
 def test_thresholds_ask_by_the_settings() -> None:
