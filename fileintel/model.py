@@ -16,7 +16,7 @@ JobState = Literal["queued", "working", "complete", "failed"]
 JobKind = Literal["estimate", "export"]
 QueryState = Literal["queued", "answering", "complete", "failed"]
 Scope = Literal["read", "write", "admin"]
-QueryMode = Literal["basic", "local", "global", "auto"]
+QueryMode = Literal["basic", "local", "global", "drift", "graph", "auto"]
 
 
 def content_hash(*parts: object) -> str:
@@ -145,8 +145,8 @@ class Stage:
     """What a chat call is for, beside its messages: the embedded extractive model works from this, an LLM
     server never sees it.
 
-    `name` is one of extract_graph, summarize_descriptions, community_report, answer, global_map, global_reduce;
-    `inputs` is the JSON-serialisable input of that stage.
+    `name` is one of extract_graph, summarize_descriptions, community_report, answer, rate_report, global_map,
+    global_reduce, drift_primer, drift_local; `inputs` is the JSON-serialisable input of that stage.
     """
 
     name: str
@@ -213,10 +213,14 @@ class RelationshipMention:
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """What one text unit says: GraphRAG's extract_graph of one unit."""
+    """What one text unit says: GraphRAG's extract_graph of one unit.
+
+    `unreadable` counts the fragments of the model's answers that were meant as records and could not be read.
+    """
 
     entities: tuple[EntityMention, ...]
     relationships: tuple[RelationshipMention, ...]
+    unreadable: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +300,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class CommunityReport:
-    """What a community is about; `rank` is the report's rating from 0 to 10."""
+    """What a community is about; `rank` is the report's rating from 0 to 10.
+
+    `unreadable` counts the findings of the model's answer that could not be read.
+    """
 
     id: str
     community: int
@@ -307,6 +314,7 @@ class CommunityReport:
     rank: float
     rank_explanation: str
     findings: tuple[Finding, ...]
+    unreadable: int = 0
 
 
 # --- questions -------------------------------------------------------------------------------
@@ -356,7 +364,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A question put to a collection and what came of it."""
+    """A question put to a collection and what came of it.
+
+    `community_level` is the finest level whose reports are read (None: the mode's own), `response_type` the form and
+    length asked for, `dynamic_selection` whether the reports of a global question are chosen by the LLM.
+    """
 
     id: str
     collection_id: str
@@ -368,6 +380,9 @@ class Query:
     error: str | None
     created_at: datetime
     finished_at: datetime | None
+    community_level: int | None = None
+    response_type: str | None = None
+    dynamic_selection: bool = False
 
 
 # --- work ------------------------------------------------------------------------------------

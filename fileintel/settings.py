@@ -172,6 +172,9 @@ class Settings(BaseModel):
 
     # --- graph
     entity_types: str = _own("graph", "organization,person,geo,event", "entity types to extract, comma-separated")
+    extraction_format: Literal["tuples", "json"] = _own(
+        "graph", "tuples", "how the LLM writes what it extracts: GraphRAG's tuples, or JSON by a schema"
+    )
     max_gleanings: CountOrNone = _own("graph", 1, "times the LLM is asked for entities it missed (0 when embedded)")
     max_cluster_size: Count = _own("graph", 10, "entities above which a community is split further")
     summary_max_length: Count = _own("graph", 500, "words of an entity's or relationship's description")

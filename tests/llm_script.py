@@ -82,6 +82,8 @@ _ENTITY_TYPES = re.compile(r"Entity_types:\s*(.*)")
 _SUMMARY_INPUT = re.compile(r"Entities:\s*(.*)\nDescription List:\s*(.*)")
 _TABLE = re.compile(r"-----Entities-----\n[^\n]*\n((?:\d+,[^\n]*\n?)+)")
 _REPORT_ROW = re.compile(r"(?m)^(\d+)[,|]\s*\"?([^,|\n\"]*)")
+_REPORT_TITLE = re.compile(r"(?m)^# (.+)$")
+_SOURCE_ROW = re.compile(r"-----Sources-----\nid\|text\n(\d+)\|(.*)")
 _FIRST_SOURCE = re.compile(
     r"(?mi)^[\s#*\-]*(?:<source[^>\n]*\b1\b[^>\n]*>|source\s*[\[(#]?1\b[\])]?:?|\[1\]|\(1\)|1[.:)])[ \t]*"
     r"(.*(?:\n.*){0,3})"
@@ -94,8 +96,16 @@ _TYPE_OF_LAST_WORD = {
 BAD_ANSWER = "I would rather talk about the weather."
 
 
+def first_asked(messages: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """Return a chat as it was before its model was told that its answer cannot be used."""
+    corrected = len(messages) >= 3 and re.match(r"(Your|\d+ of your) ", messages[-1]["content"]) is not None
+    return messages[:-2] if corrected else messages
+
+
 def kind_of(messages: Sequence[dict[str, Any]]) -> str:
-    """Tell what a chat asks for: extract, glean, loop, summarize, report, map, reduce, answer or other."""
+    """Tell what a chat asks for: extract, glean, loop, summarize, report, map, rate, expand, primer, follow_up, reduce,
+    answer or other."""
+    messages = first_asked(messages)
     last = messages[-1]["content"] if messages else ""
     if last.startswith("MANY entities and relationships were missed"):
         return "glean"
@@ -106,6 +116,12 @@ def kind_of(messages: Sequence[dict[str, Any]]) -> str:
     if "-Real Data-" in last and "Entity_types:" in last:
         return "extract"
     text = "\n".join(message["content"] for message in messages)
+    if text.startswith("You write a made-up answer"):
+        return "expand"
+    if '"rating": the relevancy rating' in text:
+        return "rate"
+    if "'follow_up_queries'" in text:
+        return "primer" if "'intermediate_answer'" in text else "follow_up"
     if '"rating_explanation"' in text:
         return "report"
     if '"points"' in text and '"score"' in text:
@@ -181,6 +197,7 @@ def quote_first_source(text: str) -> str:
 
 def answer(kind: str, messages: Sequence[dict[str, Any]]) -> str:
     """Return the scripted answer to a chat of this kind."""
+    messages = first_asked(messages)
     last = messages[-1]["content"] if messages else ""
     if kind == "extract":
         real = last.rsplit("-Real Data-", 1)[1]
@@ -200,6 +217,24 @@ def answer(kind: str, messages: Sequence[dict[str, Any]]) -> str:
         row = _REPORT_ROW.search(text.rsplit("---Data tables---", 1)[-1])
         number, title = row.groups() if row else ("0", "Nothing")
         return json.dumps({"points": [{"description": f"{title} [Data: Reports ({number})]", "score": 60}]})
+    if kind == "rate":
+        # Relevant is what shares a name with the question; a question without names makes all of it so.
+        names = {name.upper() for name in names_in(last)}
+        described = text.split("---Information---", 1)[1].rsplit("---Question---", 1)[0].upper()
+        return json.dumps(
+            {"reason": "By its names.", "rating": 4 if not names or any(map(described.count, names)) else 0}
+        )
+    if kind == "expand":
+        return f"# A report\n\n{last.rsplit('Question:', 1)[-1].strip()}"
+    if kind == "primer":
+        titles = _REPORT_TITLE.findall(text.split("The top-ranked community summaries:", 1)[-1])
+        follow_ups = [f"What is known about {title}?" for title in titles[:5]]
+        return json.dumps({"intermediate_answer": ", ".join(titles), "score": 70, "follow_up_queries": follow_ups})
+    if kind == "follow_up":
+        row = _SOURCE_ROW.search(text)
+        said = f"{_SENTENCE.split(row.group(2))[0]} [Data: Sources ({row.group(1)})]" if row else "Nothing is known."
+        more = [f"{last.rstrip('?')} and its neighbours?"] if "neighbours" not in last else []
+        return json.dumps({"response": said, "score": 80 if row else 0, "follow_up_queries": more})
     if kind in ("answer", "reduce"):
         return quote_first_source(text)
     return f"You wrote {len(last)} characters."

@@ -46,6 +46,8 @@ class Options:
 
     latency: float = 0.0  # of every model call
     slowdown: float = 0.0  # each further call in service adds this share of the latency
+    thrash_above: int = 0  # n calls in service, more than this: each takes (n / this) ** 2 as long (0: never)
+    spread: float = 0.0  # a prompt's latency is up to this share shorter or longer
     slots: int = 0  # calls served at once, the rest queue in order (0: all)
     overload_above: int = 0  # more calls than this in flight: 429 at once (0: never)
     retry_after: float = 1.0  # the Retry-After of a 429; 0 leaves the header out
@@ -211,7 +213,12 @@ class Server:
 
     def start(self, call: Call) -> None:
         self.in_service += 1
-        seconds = self.options.latency * (1 + self.options.slowdown * (self.in_service - 1))
+        options, n = self.options, self.in_service
+        seconds = options.latency * (1 + options.slowdown * (n - 1))
+        if options.thrash_above:
+            seconds *= max(1.0, n / options.thrash_above) ** 2
+        if options.spread:
+            seconds *= 1 + options.spread * (zlib.crc32(call.prompt.encode()) / 2**31 - 1)
         call.answered_by = self.loop.call_later(seconds, self.answer, call)
 
     def next_in_queue(self) -> None:

@@ -28,6 +28,7 @@ from fileintel.api import (
     limits,
     problems,
     queries,
+    status,
     work,
 )
 from fileintel.api.access import Reader
@@ -76,6 +77,7 @@ def create_app() -> FastAPI:
         jobs,
         queries,
         work,
+        status,
         keys,
     )
     for noun in nouns:

@@ -13,7 +13,7 @@ from fileintel.api.collections import Limit, Offset
 from fileintel.api.pace import Pace
 from fileintel.errors import ConfirmationNeededError, NotFoundError
 from fileintel.model import ApiKey, IndexRun
-from fileintel.store import completeness
+from fileintel.store import completeness, model_servers, work
 from fileintel.store import runs as store
 from fileintel.tasks import bells
 
@@ -46,6 +46,8 @@ def _progress(run: IndexRun) -> shapes.IndexProgress:
         eta_seconds=_pace.seconds_left(run.id, done, left) if running else None,
         failures=[shapes.Failure(**failure) for failure in store.failures(run.id)] if failed else [],
         retrying=[shapes.Failure(**item) for item in completeness.retrying(run.id)] if running and left else [],
+        unreadable=work.unreadable(run.id),
+        failing_model_servers=model_servers.failing() if running else [],
     )
 
 

@@ -66,10 +66,21 @@ def ask(collection: ReadCollection, wanted: shapes.NewQuery, response: Response)
     question = wanted.question.strip()
     if not question:
         raise InputError("the question is empty: ask something")
+    if wanted.community_level is not None and wanted.mode == "basic":
+        raise InputError("community_level does not go with mode basic, which reads no reports: leave it out")
+    if wanted.dynamic_selection and wanted.mode not in ("global", "graph", "auto"):
+        raise InputError(f"dynamic_selection goes with mode global, not {wanted.mode}: leave it out")
     _refuse_unready(collection)
-    if wanted.mode in ("local", "global"):
+    if wanted.mode not in ("basic", "auto"):
         published_version(collection)
-    query = store.create(collection.id, question, wanted.mode)
+    query = store.create(
+        collection.id,
+        question,
+        wanted.mode,
+        community_level=wanted.community_level,
+        response_type=wanted.response_type,
+        dynamic_selection=wanted.dynamic_selection,
+    )
     bells.ring_query(query.id)
     response.headers["Location"] = f"/api/v2/queries/{query.id}"
     return query
@@ -86,7 +97,8 @@ def show_query(query: ReadQuery) -> Query:
     response_class=StreamingResponse,
     responses={
         200: {
-            "description": "Server-sent events: `delta` {text}…, `restart` {} if it begins anew, `answer` or `error`",
+            "description": "Server-sent events: `delta` {text}…, `restart` {} if it begins anew, "
+            "`waiting` {error, since} while a model server fails, `answer` or `error`",
             "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EVENTS}},
         }
     },

@@ -9,8 +9,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from fileintel.model import ApiKey, Document, IndexRun, Query, QueryMode, Scope, StepProgress
 from fileintel.store.completeness import Check
+from fileintel.store.model_servers import FailingModelServer
 
 MAX_QUESTION = 8_000
+MAX_RESPONSE_TYPE = 200
 Item = TypeVar("Item")
 
 
@@ -21,6 +23,17 @@ def _no_nul(value: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_no_nul)]
+
+
+def _one_printable_line(value: str) -> str:
+    line = " ".join(value.split())
+    if not line or not line.isprintable():
+        raise ValueError("must be one line of printable characters")
+    return line
+
+
+# It becomes a line of the prompt's rules.
+ResponseType = Annotated[str, AfterValidator(_one_printable_line)]
 
 
 class Body(BaseModel):
@@ -37,10 +50,29 @@ class NewCollection(Body):
 
 
 class NewQuery(Body):
-    """A question to a collection; `auto` chooses the mode by the question."""
+    """A question to a collection; `auto` chooses among basic, local and global by the question, `graph` between local
+    and global."""
 
     question: Text = Field(max_length=MAX_QUESTION, examples=["Who signed the contract with Nordhafen?"])
     mode: QueryMode = Field("auto", examples=["auto"])
+    community_level: int | None = Field(
+        None,
+        ge=0,
+        le=100,
+        description="the finest level of communities whose reports are read, 0 is the coarsest; not for basic",
+        examples=[2],
+    )
+    response_type: ResponseType | None = Field(
+        None,
+        max_length=MAX_RESPONSE_TYPE,
+        description="form and length of the answer in a few words",
+        examples=["List of 3-7 points"],
+    )
+    dynamic_selection: bool = Field(
+        False,
+        description="for global: let the LLM choose the reports, from the coarsest level down",
+        examples=[False],
+    )
 
 
 class NewKey(Body):
@@ -152,6 +184,12 @@ class IndexProgress(BaseModel):
     )
     failures: list[Failure] = Field(description="the first of the items that failed, with their last errors")
     retrying: list[Failure] = Field([], description="items that are tried again, with the error of their last try")
+    unreadable: int = Field(
+        description="fragments of the model's answers that were meant as records and could not be read", examples=[0]
+    )
+    failing_model_servers: list[FailingModelServer] = Field(
+        description="the model servers that fail the workers while the run is under way"
+    )
 
 
 class Graph(BaseModel):
@@ -167,6 +205,14 @@ class WorkInProgress(BaseModel):
     index_runs: list[IndexRun]
     documents: list[Document]
     queries: list[Query]
+
+
+class Status(BaseModel):
+    """How the service fares."""
+
+    version: str = Field(examples=["0.1.0"])
+    calls_in_flight: int = Field(description="calls all workers wait for at this moment", examples=[150])
+    failing_model_servers: list[FailingModelServer] = Field(description="the model servers that fail the workers")
 
 
 class Alive(BaseModel):
@@ -232,7 +278,16 @@ RUN = {
     "error_code": None,
 }
 STEP = {"step": "extract_graph", "pending": 90, "leased": 150, "done": 352, "failed": 0}
-PROGRESS = {"run": RUN, "steps": [STEP], "calls_in_flight": 150, "eta_seconds": 31.5, "failures": [], "retrying": []}
+PROGRESS = {
+    "run": RUN,
+    "steps": [STEP],
+    "calls_in_flight": 150,
+    "eta_seconds": 31.5,
+    "failures": [],
+    "retrying": [],
+    "unreadable": 0,
+    "failing_model_servers": [],
+}
 ESTIMATE = {
     "steps": [
         {
@@ -275,6 +330,16 @@ EXPORT = {
     "parameters": {"format": "graphml", "version": 7},
     "result": {"format": "graphml", "version": 7, "files": ["graph.graphml"], "bytes": 48213},
 }
+STATUS = {
+    "version": "0.1.0",
+    "calls_in_flight": 3,
+    "failing_model_servers": [
+        {
+            "error": "the model server http://10.0.0.7:8000/v1 cannot be reached: [Errno 111] Connection refused",
+            "since": _AT,
+        }
+    ],
+}
 QUERY = {
     "id": "c56a4180-65aa-42ec-a945-5fd21dec0538",
     "collection_id": _COLLECTION_ID,
@@ -307,6 +372,9 @@ QUERY = {
     "error": None,
     "created_at": _AT,
     "finished_at": "2026-03-02T09:30:04Z",
+    "community_level": None,
+    "response_type": "Single sentence",
+    "dynamic_selection": False,
 }
 KEY = {
     "id": "1f0c3f0e-0c62-4d0b-8f9d-9a115f6c1c9e",

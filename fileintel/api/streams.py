@@ -6,16 +6,21 @@ import asyncio
 import json
 import logging
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict
 from typing import Any
 
 from fastapi.responses import StreamingResponse
 
 from fileintel.errors import FileIntelError, ServiceError
+from fileintel.store import model_servers
 from fileintel.tasks import events
 
 MOST_STREAMS = 200
 _HEARTBEAT_SECONDS = 10.0
+# After so long a silence it is asked whether a model server fails, and again after as long.
+_QUIET_SECONDS = 4.0
 _log = logging.getLogger("fileintel.api")
 _streams = threading.BoundedSemaphore(MOST_STREAMS)
 
@@ -61,12 +66,18 @@ async def _written(query_id: str, timeout: float) -> AsyncIterator[str]:
 
 
 def _pump(query_id: str, timeout: float, put: Callable[[Event | None], None], gone: threading.Event) -> None:
+    quiet_since = time.monotonic()
     try:
         for kind, data in events.follow(query_id, timeout):
             if gone.is_set():
                 return
-            if kind != "wait":  # silence: it only lets this thread notice that nobody listens any more
+            if kind != "wait":
                 put((kind, data))
+                quiet_since = time.monotonic()
+            elif time.monotonic() - quiet_since >= _QUIET_SECONDS:
+                quiet_since = time.monotonic()
+                for server in model_servers.failing():
+                    put(("waiting", asdict(server)))
     except FileIntelError as error:
         put(("error", {"code": error.code, "detail": str(error)}))
     except Exception:

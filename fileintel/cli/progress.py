@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fileintel.cli import output
 from fileintel.errors import FileIntelError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fileintel.cli.client import Api
 
@@ -184,6 +185,12 @@ def run_line(progress: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
+def failure(server: Mapping[str, Any]) -> str:
+    """Return a failing model server's error and since when, in one line."""
+    since = datetime.now(UTC) - datetime.fromisoformat(server["since"])
+    return f"{server['error']} (since {output.duration(max(0.0, since.total_seconds()))})"
+
+
 def _spent(progress: dict[str, Any]) -> list[str]:
     run = progress["run"]
     parts = [
@@ -193,6 +200,7 @@ def _spent(progress: dict[str, Any]) -> list[str]:
     ]
     left = time_left(progress)
     parts += [left] if left else []
+    parts += [failure(server) for server in progress["failing_model_servers"]]
     return parts if run["state"] == "running" else parts[1:3]
 
 

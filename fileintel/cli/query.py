@@ -1,4 +1,4 @@
-"""`fileintel query`."""
+"""`fileintel query`, and what `fileintel graphrag query` shares with it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ class Mode(StrEnum):
     BASIC = "basic"
     LOCAL = "local"
     GLOBAL = "global"
+    DRIFT = "drift"
+    GRAPH = "graph"
 
 
 class AnswerFailedError(FileIntelError):
@@ -34,12 +36,36 @@ class AnswerFailedError(FileIntelError):
     title = "unanswered question"
 
 
+Question = Annotated[str, typer.Argument(help="What to ask.", show_default=False)]
+ModeOption = Annotated[
+    Mode,
+    typer.Option(
+        help="By text (basic), by the graph around entities (local), by reports (global), by both in several rounds "
+        "(drift), or as fits: among the first three (auto), between local and global (graph)."
+    ),
+]
+CommunityLevel = Annotated[
+    int | None, typer.Option(min=0, max=100, help="Read reports of communities no finer than this; 0 is the coarsest.")
+]
+ResponseType = Annotated[
+    str | None,
+    typer.Option(help='Form and length of the answer, like "List of 3-7 points"; the embedded model only quotes.'),
+]
+Dynamic = Annotated[
+    bool, typer.Option("--dynamic/--no-dynamic", help="For global: let the model choose the reports, coarsest first.")
+]
+Wait = Annotated[float, typer.Option(min=1, help="Wait at most so many seconds for the answer.")]
+
+
 @app.command()
 def query(
     collection: Name,
-    question: Annotated[str, typer.Argument(help="What to ask.", show_default=False)],
-    mode: Annotated[Mode, typer.Option(help="How to answer: by text, by graph, by reports, or as fits.")] = Mode.AUTO,
-    wait: Annotated[float, typer.Option(min=1, help="Wait at most so many seconds for the answer.")] = 600,
+    question: Question,
+    mode: ModeOption = Mode.AUTO,
+    community_level: CommunityLevel = None,
+    response_type: ResponseType = None,
+    dynamic: Dynamic = False,
+    wait: Wait = 600,
     as_json: output.Json = False,
 ) -> None:
     """Ask a collection a question; the answer streams, its citations follow."""
@@ -47,12 +73,19 @@ def query(
 
     if not question.strip():
         raise InputError("the question is empty: ask something")
+    asked: dict[str, Any] = {"question": question, "mode": mode.value}
+    if community_level is not None:
+        asked["community_level"] = community_level
+    if response_type is not None:
+        asked["response_type"] = response_type
+    if dynamic:
+        asked["dynamic_selection"] = True
     with connect() as api:
-        asked = api.post(f"/collections/{part(collection)}/queries", {"question": question, "mode": mode.value})
+        entered = api.post(f"/collections/{part(collection)}/queries", asked)
         screen = _Screen(quiet=as_json)
-        answer = _follow(api, asked["id"], screen, time.monotonic() + wait)
+        answer = _follow(api, entered["id"], screen, time.monotonic() + wait)
         if as_json:
-            output.print_json(api.get(f"/queries/{part(asked['id'])}"))
+            output.print_json(api.get(f"/queries/{part(entered['id'])}"))
             return
     screen.close(answer)
     _print_citations(answer)
@@ -61,6 +94,7 @@ def query(
 def _follow(api: Api, query_id: str, screen: _Screen, until: float) -> dict[str, Any]:
     """Return the answer, showing it as it comes; a stream that breaks is no loss, since the answer is kept."""
     from fileintel.cli.client import ApiError, part
+    from fileintel.cli.progress import failure
 
     where = f"/queries/{part(query_id)}"
     try:
@@ -69,6 +103,8 @@ def _follow(api: Api, query_id: str, screen: _Screen, until: float) -> dict[str,
                 screen.show(data["text"])
             elif kind == "restart":
                 screen.restart()
+            elif kind == "waiting":
+                screen.waits(failure(data), data["error"])
             elif kind == "answer":
                 return dict(data)
             elif data.get("code") != "timeout":
@@ -97,6 +133,13 @@ class _Screen:
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
         self._text = ""
+        self._said: set[str] = set()
+
+    def waits(self, why: str, error: str) -> None:
+        """Say once what the answer waits for."""
+        if error not in self._said:
+            self._said.add(error)
+            output.note(f"waiting: {why}")
 
     def show(self, piece: str) -> None:
         self._text += piece

@@ -11,12 +11,14 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from fileintel import topology
 from fileintel.embedded import postgres
 from fileintel.embedded.broker import Broker
+from fileintel.embedded.model_servers import announced, failing
 from fileintel.embedded.postgres import Postgres
 from fileintel.embedded.process import Command
 from fileintel.embedded.services import broker_service, postgres_service
@@ -68,7 +70,8 @@ def run_up(
                         ready_hook(values)
                     finally:
                         requests.interrupts = False
-                supervisor.watch()
+                with announced(lambda: _failing_model_servers(values), say):
+                    supervisor.watch()
                 say("stopping; once more to stop at once")
         except (Interrupted, KeyboardInterrupt):
             say("stopped before it was done")
@@ -113,6 +116,13 @@ def running(
             state.remove_environment()
             supervisor.stop()
             listening.close()
+
+
+def _failing_model_servers(values: Mapping[str, str]) -> list[str] | None:
+    address = urlsplit(values["FILEINTEL_API_URL"])
+    if address.hostname is None or address.port is None:
+        return None
+    return failing(address.hostname, address.port, values.get("FILEINTEL_API_KEY", ""))
 
 
 def _services(

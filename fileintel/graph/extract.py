@@ -6,110 +6,152 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from fileintel.errors import ModelAnswerError
-from fileintel.graph.graphrag_model import GraphRagModel, drive
+from fileintel.graph import structured
+from fileintel.graph.answers import spoken, without_repetition
+from fileintel.graph.asking import UnusableError
+from fileintel.graph.graphrag_model import GraphRagAnswer, GraphRagModel, drive
+from fileintel.graph.records import END, read_records
+from fileintel.graph.structured import ExtractionFormat
 from fileintel.model import ChatAnswer, ChatRequest, EntityMention, Extraction, RelationshipMention, Stage
 from fileintel.protocols import ChatModel
 
-END = "<|COMPLETE|>"
-# Records lie between "##" and the end mark; where a model forgot the "##", a record's head begins the next.
-_BORDER = re.compile(r'##|<\|COMPLETE\|>|(?m:^\s*```\w*\s*$)|(?=\("(?:entity|relationship)"<\|>)')
-# No name is longer: a longer one is a record that lost its delimiters, and no index could hold it.
-LONGEST_TITLE = 500
-# Far above the scales that models use (10, 100), far below where sums of strengths leave what a float holds.
-HIGHEST_STRENGTH = 1_000_000.0
+FORM = (
+    'Write each entity as ("entity"<|>NAME<|>TYPE<|>DESCRIPTION) and each relationship as'
+    ' ("relationship"<|>SOURCE<|>TARGET<|>DESCRIPTION<|>STRENGTH), with ## between them and <|COMPLETE|> at the end,'
+    " and write nothing else. If the text speaks of no entity of the given types, answer <|COMPLETE|> alone."
+)
+# An answer that says in words that there is nothing is short.
+_LONGEST_NOTHING = 600
+_NOTHING = re.compile(
+    r"""\A\W*(?:none|nothing|null|n/?a|empty|\[\s*\])\W*\Z
+      | \b(?:no|none|nothing|not|zero|don't|doesn't|didn't|couldn't|without
+            |keine?r?|aucune?|ninguna?|nessuna?|geen|inga)
+        \b[^.]{0,200}\b(?:entit|entidad|relation|record|found|identif|extract|mention|gefunden|trouv)""",
+    re.IGNORECASE | re.VERBOSE,
+)
 
-
-class _Listening:
-    """Passes requests on and keeps the answers, so that an extraction without a single record can be judged."""
-
-    def __init__(self, chat: ChatModel) -> None:
-        self._chat = chat
-        self.heard: list[str] = []
-
-    def complete(self, request: ChatRequest) -> ChatAnswer:
-        answer = self._chat.complete(request)
-        self.heard.append(answer.content)
-        return answer
-
-    def stream(self, request: ChatRequest) -> Any:
-        raise NotImplementedError("an extraction is read whole")
+# What the JSON form has in place of the end mark.
+_NO_ENTITIES = re.compile(r'"entities"\s*:\s*\[\s*\]')
 
 
 def extract_graph(
-    text: str, *, chat: ChatModel, model: str, entity_types: Sequence[str], max_gleanings: int, staged: bool
+    text: str,
+    *,
+    chat: ChatModel,
+    model: str,
+    entity_types: Sequence[str],
+    max_gleanings: int,
+    staged: bool,
+    form: ExtractionFormat = "tuples",
 ) -> Extraction:
     """Extract one text unit with GraphRAG's GraphExtractor, its gleanings included.
 
-    `staged` sends the stage's input beside the prompt (the embedded extractive model works from it).
-    Raises the chat model's errors, which GraphRAG itself would swallow, and ModelAnswerError when the first answer
-    holds no end mark and no answer an entity.
+    An answer that holds no entity though it does not end as one without should, or more broken records than readable
+    ones, is asked for once more in the same conversation. `staged` sends the stage's input beside the prompt (the
+    embedded extractive model works from it). With the `form` json the same is asked for as JSON, by a schema where the
+    server takes one. Raises the chat model's errors, which GraphRAG itself would swallow, and
+    ModelAnswerError with what was said when the second answer holds no entity either and does not say that there is
+    none.
     """
     from graphrag.index.operations.extract_graph.graph_extractor import GraphExtractor
-    from graphrag.prompts.index.extract_graph import GRAPH_EXTRACTION_PROMPT
+    from graphrag.prompts.index.extract_graph import GRAPH_EXTRACTION_PROMPT, LOOP_PROMPT
 
     text = text.strip()
     stage = Stage("extract_graph", {"text": text, "entity_types": list(entity_types)}) if staged else None
-    listening = _Listening(chat)
+    as_json = form == "json" and not staged
+    reading = _Reading(LOOP_PROMPT, structured.FORM if as_json else FORM)
+    asked = GraphRagModel(
+        chat,
+        model,
+        stage=stage,
+        read=reading.read,
+        json_schema=(lambda question: None if question == LOOP_PROMPT else structured.SCHEMA) if as_json else None,
+    )
     extractor = GraphExtractor(
-        model=GraphRagModel(listening, model, stage=stage),  # type: ignore[arg-type]
-        prompt=GRAPH_EXTRACTION_PROMPT,
+        model=asked,  # type: ignore[arg-type]
+        prompt=structured.json_prompt() if as_json else GRAPH_EXTRACTION_PROMPT,
         max_gleanings=max_gleanings,
     )
     # Calling the extractor itself would log and swallow errors and read the answers into data frames, which costs
     # the gevent hub ten times as much as `read_records`.
-    found = read_records(drive(extractor._process_document(text, list(entity_types))))
-    if not found.entities and END not in listening.heard[0]:
-        raise ModelAnswerError(
-            "the model's answer to extract_graph holds no entity and no end mark", raw="\n".join(listening.heard)
-        )
-    return found
+    drive(extractor._process_document(text, list(entity_types)))
+    return reading.found()
 
 
-def read_records(answers: str) -> Extraction:
-    """Read GraphRAG's tuple records as its GraphExtractor does, but lose none beside an end mark.
+class _Reading:
+    """Reads the answers of one extraction one by one and judges the first, without which gleanings are worth nothing.
 
-    GraphRAG takes the end mark for a part of the record before it (its strength becomes 1, its description holds the
-    mark) and of the first one gleaned after it (which is lost); likewise with fences around an answer.
+    `loop_prompt` is the question whose answer is a letter, `form` what a useless answer is told to look like.
     """
-    from graphrag.index.utils.string import clean_str
 
-    entities: list[EntityMention] = []
-    relationships: list[RelationshipMention] = []
-    for raw in _BORDER.split(answers):
-        kind, *fields = re.sub(r"^\(|\)$", "", raw.strip()).split("<|>")
-        if kind == '"entity"' and len(fields) >= 3:
-            title = clean_str(fields[0].upper())
-            if _is_title(title):
-                entities.append(EntityMention(title, clean_str(fields[1].upper()), clean_str(fields[2])))
-        elif kind == '"relationship"' and len(fields) >= 4:
-            source, target = clean_str(fields[0].upper()), clean_str(fields[1].upper())
-            if _is_title(source) and _is_title(target):
-                relationships.append(
-                    RelationshipMention(source, target, clean_str(fields[2]), weight=_strength(fields[-1]))
-                )
-    return Extraction(tuple(entities), tuple(relationships))
+    def __init__(self, loop_prompt: str, form: str) -> None:
+        self._loop_prompt = loop_prompt
+        self._form = form
+        self._refused: tuple[str, Extraction] | None = None
+        self._parts: list[Extraction] = []
+
+    def found(self) -> Extraction:
+        """All that was read."""
+        if len(self._parts) == 1:
+            return self._parts[0]
+        return Extraction(
+            tuple(entity for part in self._parts for entity in part.entities),
+            tuple(relationship for part in self._parts for relationship in part.relationships),
+            sum(part.unreadable for part in self._parts),
+        )
+
+    def read(self, request: ChatRequest, answer: ChatAnswer, again: bool) -> GraphRagAnswer:
+        """Read an answer; raises UnusableError if it is the first and of no use."""
+        said = without_repetition(spoken(answer.content))
+        if request.messages[-1].content == self._loop_prompt:
+            return GraphRagAnswer(said.strip())
+        found = read_records(answer.content, cut_off=answer.finish_reason == "length")
+        if len(request.messages) == 1 and not _is_usable(said, found):
+            said, found = self._second_best(answer, said, found, again)
+        self._parts.append(found)
+        return GraphRagAnswer(said)
+
+    def _second_best(self, answer: ChatAnswer, said: str, found: Extraction, again: bool) -> tuple[str, Extraction]:
+        if not again:
+            self._refused = (said, found)
+        else:
+            best = max([(said, found), *([self._refused] if self._refused else [])], key=lambda one: _size(one[1]))
+            if best[1].entities:
+                return best
+            if not _size(found) and not found.unreadable and _says_nothing(said):
+                return said, found
+        if found.unreadable and _size(found):
+            message = f"{found.unreadable} records of the model's answer to extract_graph cannot be read"
+            correction = f"{found.unreadable} of your records cannot be read. Write all of them again. {self._form}"
+        else:
+            message = "the model's answer to extract_graph holds no entity and no end mark"
+            correction = f"Your answer holds no entity in the form that was asked for. {self._form}"
+        raise UnusableError(message, raw=answer.content, correction=correction)
 
 
-def _is_title(title: str) -> bool:
-    return 0 < len(title) <= LONGEST_TITLE
+def _size(found: Extraction) -> int:
+    return len(found.entities) + len(found.relationships)
 
 
-def _strength(field: str) -> float:
-    try:
-        strength = float(field)
-    except ValueError:
-        return 1.0
-    # "nan" and "inf" read as numbers too; neither they nor what is below 0 can be stored and clustered.
-    return strength if 0.0 <= strength <= HIGHEST_STRENGTH else 1.0
+def _is_usable(said: str, found: Extraction) -> bool:
+    if found.entities:
+        return found.unreadable <= _size(found)
+    return (END in said or _NO_ENTITIES.search(said) is not None) and not found.unreadable
+
+
+def _says_nothing(said: str) -> bool:
+    return len(said) <= _LONGEST_NOTHING and _NOTHING.search(said) is not None
 
 
 def extraction_json(extraction: Extraction) -> dict[str, Any]:
-    """An extraction as it is stored: short rows instead of repeated keys."""
-    return {
+    """An extraction as it is stored: short rows instead of repeated keys, `unreadable` only where there is any."""
+    stored: dict[str, Any] = {
         "entities": [[e.title, e.type, e.description] for e in extraction.entities],
         "relationships": [[r.source, r.target, r.description, r.weight] for r in extraction.relationships],
     }
+    if extraction.unreadable:
+        stored["unreadable"] = extraction.unreadable
+    return stored
 
 
 def extraction_of(stored: dict[str, Any]) -> Extraction:
@@ -117,4 +159,5 @@ def extraction_of(stored: dict[str, Any]) -> Extraction:
     return Extraction(
         entities=tuple(EntityMention(*row) for row in stored["entities"]),
         relationships=tuple(RelationshipMention(*row) for row in stored["relationships"]),
+        unreadable=stored.get("unreadable", 0),
     )

@@ -6,24 +6,18 @@ suspending, so a coroutine runs from start to end in one `send`.
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
-import json_repair
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from fileintel.errors import ModelAnswerError
-from fileintel.model import ChatRequest, Message, Stage
+from fileintel.graph.asking import ask
+from fileintel.model import ChatAnswer, ChatRequest, Message, Stage
 from fileintel.protocols import ChatModel, Tokenizer
 
 T = TypeVar("T")
-FormT = TypeVar("FormT", bound=BaseModel)
-
-# json_repair takes a quarter of a second over two thousand of them, for which the gevent hub cannot wait.
-_LOST_IN_BRACKETS = re.compile(r"(?:[\[{]\s*){30}")
 
 
 class _Past(BaseException):
@@ -61,13 +55,31 @@ class GraphRagTokenizer:
         return self._tokenizer.count(text)
 
 
-class GraphRagModel:
-    """The model object GraphRAG's extractors ask: `completion_async` and `tokenizer`."""
+# Makes of a request's answer what GraphRAG reads of it; told whether it is the second. Raises asking.UnusableError.
+Read = Callable[[ChatRequest, ChatAnswer, bool], GraphRagAnswer]
 
-    def __init__(self, chat: ChatModel, name: str, *, stage: Stage | None, tokenizer: Tokenizer | None = None) -> None:
+
+class GraphRagModel:
+    """The model object GraphRAG's extractors ask: `completion_async` and `tokenizer`; each answer passes `read`.
+
+    `json_schema` gives the schema that the answer to a question is held to, where GraphRAG asks for none.
+    """
+
+    def __init__(
+        self,
+        chat: ChatModel,
+        name: str,
+        *,
+        stage: Stage | None,
+        tokenizer: Tokenizer | None = None,
+        read: Read | None = None,
+        json_schema: Callable[[str], Mapping[str, Any] | None] | None = None,
+    ) -> None:
         self._chat = chat
         self._name = name
         self._stage = stage
+        self._read = as_said if read is None else read
+        self._json_schema = json_schema
         self.tokenizer = None if tokenizer is None else GraphRagTokenizer(tokenizer)
 
     async def completion_async(
@@ -77,16 +89,19 @@ class GraphRagModel:
         response_format: type[BaseModel] | None = None,
         **_: Any,
     ) -> GraphRagAnswer:
-        """Ask the chat model; `drive` raises its errors, and ModelAnswerError when structured output is unreadable."""
+        """Ask the chat model, twice if need be; `drive` raises its errors, and ModelAnswerError."""
+        said = _messages(messages)
+        schema: Mapping[str, Any] | None = None if response_format is None else _schema(response_format)
+        if self._json_schema is not None:
+            schema = self._json_schema(said[-1].content)
         request = ChatRequest(
             model=self._name,
-            messages=_messages(messages),
-            json_schema=None if response_format is None else _schema(response_format),
+            messages=said,
+            json_schema=schema,
             stage=self._stage,
         )
         try:
-            content = self._chat.complete(request).content
-            return GraphRagAnswer(content, None if response_format is None else read_json(content, response_format))
+            return ask(self._chat, request, partial(self._read, request))
         except Exception as error:
             raise _Past(error) from None
 
@@ -103,38 +118,9 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("a GraphRAG coroutine suspended: the model behind it must block, not await")
 
 
-def read_json(content: str, form: type[FormT]) -> FormT:
-    """Read a model's JSON, mending what local models commonly break (fences, prose around it, commas, cut ends).
-
-    Raises ModelAnswerError with the raw answer when it cannot be read as `form`.
-    """
-    try:
-        return form.model_validate_json(content)
-    except ValidationError as error:
-        unreadable = error
-    # Mending takes long for what was never meant as this form, and no mending adds a field.
-    if all(name in content for name in form.model_fields):
-        for mended in _mended(content):
-            try:
-                return form.model_validate_json(mended)
-            except ValidationError as error:
-                unreadable = error
-    raise ModelAnswerError(
-        f"the model's answer is not the JSON that {form.__name__} asks for", raw=content
-    ) from unreadable
-
-
-def _mended(content: str) -> list[bytes]:
-    if _LOST_IN_BRACKETS.search(content):
-        return []
-    try:
-        found = json_repair.loads(content)
-    except (RecursionError, ValueError):
-        return []
-    # Several values are a list: the object that was asked for, and what was taken for JSON in the prose around it.
-    candidates = found if isinstance(found, list) else [found]
-    # Half of a surrogate pair is no text.
-    return [json.dumps(value, ensure_ascii=False).encode("utf-8", "replace") for value in candidates]
+def as_said(_request: ChatRequest, answer: ChatAnswer, _again: bool) -> GraphRagAnswer:
+    """Read an answer as it is."""
+    return GraphRagAnswer(answer.content)
 
 
 _schemas: dict[type[BaseModel], dict[str, Any]] = {}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from fileintel.errors import ModelAnswerError
-from fileintel.graph.graphrag_model import GraphRagModel, drive
-from fileintel.model import CommunityReport, Finding, Stage, content_hash
+from fileintel.graph.graphrag_model import GraphRagAnswer, GraphRagModel, drive
+from fileintel.graph.report_json import read_report
+from fileintel.model import ChatAnswer, ChatRequest, CommunityReport, Finding, Stage, content_hash
 from fileintel.protocols import ChatModel
 
 
@@ -24,8 +23,9 @@ def community_report(
 ) -> CommunityReport:
     """Write a report with GraphRAG's CommunityReportsExtractor; `max_length` is in words.
 
-    `stage_inputs` are the context's rows for the embedded extractive model, None for an LLM. Raises the chat
-    model's errors, which GraphRAG itself would swallow, and ModelAnswerError for an unreadable or untitled answer.
+    An answer that cannot be read as a report is asked for once more. `stage_inputs` are the context's rows for the
+    embedded extractive model, None for an LLM. Raises the chat model's errors, which GraphRAG itself would swallow,
+    and ModelAnswerError with what was said when the second answer is unreadable or untitled too.
     """
     from graphrag.index.operations.summarize_communities.community_reports_extractor import CommunityReportsExtractor
     from graphrag.prompts.index.community_report import COMMUNITY_REPORT_PROMPT
@@ -34,8 +34,15 @@ def community_report(
     if stage_inputs is not None:
         stage = Stage("community_report", {**stage_inputs, "max_length": max_length})
     failures: list[BaseException] = []
+    unreadable = 0
+
+    def read(_request: ChatRequest, answer: ChatAnswer, _again: bool) -> GraphRagAnswer:
+        nonlocal unreadable
+        written, unreadable = read_report(answer)
+        return GraphRagAnswer(answer.content, written)
+
     extractor = CommunityReportsExtractor(
-        model=GraphRagModel(chat, model, stage=stage),  # type: ignore[arg-type]
+        model=GraphRagModel(chat, model, stage=stage, read=read),  # type: ignore[arg-type]
         extraction_prompt=COMMUNITY_REPORT_PROMPT,
         max_report_length=max_length,
         on_error=lambda error, _stack, _details: failures.append(error) if error else None,
@@ -44,10 +51,8 @@ def community_report(
     if failures:
         raise failures[0]
     written = result.structured_output
-    if written is None or not written.title.strip():
-        raise ModelAnswerError(f"the model's report of community {community} is empty", raw=result.output)
-    if not math.isfinite(written.rating):
-        raise ModelAnswerError(f"the model's rating of community {community} is no number", raw=result.output)
+    if written is None:
+        raise RuntimeError("GraphRAG gave neither a report nor an error")
     return CommunityReport(
         id=content_hash("community_report", community, result.output)[:32],
         community=community,
@@ -58,4 +63,5 @@ def community_report(
         rank=float(written.rating),
         rank_explanation=written.rating_explanation,
         findings=tuple(Finding(f.summary, f.explanation) for f in written.findings),
+        unreadable=unreadable,
     )

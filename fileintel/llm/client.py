@@ -22,6 +22,7 @@ from fileintel.model import ChatAnswer, ChatRequest
 logger = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 10.0
+_CHECK_SECONDS = 10.0
 _RAW_CHARACTERS = 2000  # how much of an unusable answer is kept with its error
 
 # What servers turned out not to take, by (base URL, model), for the life of the process.
@@ -56,8 +57,20 @@ class _Server:
         self._urls: dict[str, httpx.URL] = {}
         self._transport = PooledTransport() if transport is None else transport
 
-    def send(self, path: str, body: Mapping[str, Any] | None, model: str) -> httpx.Response:
-        """Send and return the response with its body unread; raises ModelServerError when there is none."""
+    def check(self) -> None:
+        """Ask for the list of models, if only to see whether the server answers; see `OpenAIClient.check`."""
+        response = self.send("/models", None, "", silence=_CHECK_SECONDS)
+        raw = self.read(response, "")
+        if response.status_code >= 500 or response.status_code in (401, 403):
+            raise self.refusal(response, raw, "")
+
+    def send(
+        self, path: str, body: Mapping[str, Any] | None, model: str, *, silence: float | None = None
+    ) -> httpx.Response:
+        """Send and return the response with its body unread; raises ModelServerError when there is none.
+
+        `silence` is how many seconds the server may stay silent, if not as long as for any other request.
+        """
         url = self._urls.get(path)
         if url is None:
             url = self._urls[path] = self._url.copy_with(path=self._url.path.rstrip("/") + path)
@@ -67,7 +80,7 @@ class _Server:
             url,
             headers=self._headers if body is None else self._json_headers,
             content=None if body is None else _encoded(body),
-            extensions={"timeout": self._timeout},
+            extensions={"timeout": self._timeout if silence is None else {**self._timeout, "read": silence}},
         )
         try:
             return self._transport.handle_request(request)
@@ -90,8 +103,8 @@ class _Server:
         if isinstance(error, httpx.ConnectTimeout):
             return ModelServerError(f"{self.of(model)} cannot be reached: connecting timed out", overloaded=True)
         if isinstance(error, httpx.TimeoutException):
-            waited = f"{self._timeout['read']:g} s"
-            return ModelServerError(f"{self.of(model)} gave no answer within {waited}", overloaded=True)
+            limits = error.request.extensions["timeout"]
+            return ModelServerError(f"{self.of(model)} gave no answer within {limits['read']:g} s", overloaded=True)
         if isinstance(error, httpx.ConnectError):
             return ModelServerError(f"{self.of(model)} cannot be reached: {self.without_secrets(str(error))}")
         return ModelServerError(f"{self.of(model)} broke the connection: {self.without_secrets(str(error))}")
@@ -152,6 +165,10 @@ class OpenAIClient:
         raw = server.read(response, request.model)
         try:
             body = orjson.loads(raw)
+            # Gateways answer 200 before they know how the model behind them fares.
+            if isinstance(body, dict) and body.get("error") and not body.get("choices"):
+                message = server.without_secrets(message_in(raw))
+                raise ModelServerError(f"{server.of(request.model)} failed: {message}")
             choice = body["choices"][0]
             message = choice["message"]
         except (orjson.JSONDecodeError, KeyError, IndexError, TypeError) as error:
@@ -202,6 +219,13 @@ class OpenAIClient:
         """Return the models the server offers (GET /models), sorted; same errors as `complete`."""
         return self._model_names(self._server)
 
+    def check(self) -> None:
+        """Raise ModelServerError if the server does not answer within 10 s, ModelRequestError if not to this key.
+
+        A server that has no list of models (404) answers all the same.
+        """
+        self._server.check()
+
     def close(self) -> None:
         """Close the idle connections."""
         self._server.close()
@@ -223,7 +247,7 @@ class OpenAIClient:
             if simpler is None:
                 raise server.refusal(response, raw, request.model)
             logger.warning("%s: %s; asking without it from now on", server.of(request.model), simpler.lost(dialect))
-            _dialects[place] = simpler
+            _dialects[place] = simpler.without(_dialects.get(place, CLOSE_TO_OPENAI))
 
     def _piece(self, data: bytes, model: str) -> tuple[str, bool]:
         """Return the text in one event of a stream and whether the answer ends with it."""
@@ -290,6 +314,15 @@ class EmbeddingClient:
         for start in range(0, len(texts), self._batch):
             vectors += self._embed(list(texts[start : start + self._batch]))
         return vectors
+
+    @property
+    def base_url(self) -> str:
+        """The server's address without credentials."""
+        return self._server.name
+
+    def check(self) -> None:
+        """See `OpenAIClient.check`."""
+        self._server.check()
 
     def model_names(self) -> list[str]:
         """Return the models the server offers (GET /models), sorted; same errors as `embed`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import email.utils
 import functools
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,11 @@ from fileintel.model import ChatRequest
 _TRANSIENT = frozenset({408, 409, 425, 429})
 # Those that mean that the server has more to do than it can: 529 is said by some in place of 503.
 _OVERLOADED = frozenset({408, 429, 503, 504, 529})
+# What servers call what a response_format asks for, when they refuse it.
+_FORMAT = re.compile(
+    r"response.?format|json.?schema|json.?object|json.?mode|structured.?outputs?|guided|grammar"
+    r"|must contain the word .?json"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,16 @@ class Dialect:
             body["stream"] = True
         return body
 
+    def without(self, other: Dialect) -> Dialect:
+        """Return this dialect less what the other one lacks, since calls in flight learn one after the other."""
+        field = self.tokens_field if other.tokens_field == CLOSE_TO_OPENAI.tokens_field else other.tokens_field
+        return Dialect(
+            json_schema=self.json_schema and other.json_schema,
+            json_object=self.json_object and other.json_object,
+            tokens_field=field,
+            temperature=self.temperature and other.temperature,
+        )
+
     def lost(self, before: Dialect) -> str:
         """Say in one phrase what this dialect lacks against the one before."""
         if before.json_schema != self.json_schema:
@@ -66,13 +82,14 @@ CLOSE_TO_OPENAI = Dialect()
 
 def adapted(dialect: Dialect, status: int, message: str, body: Mapping[str, Any]) -> Dialect | None:
     """Return a simpler dialect if the refusal is about something that can be left out, or else None."""
-    if status not in (400, 422):
-        return None
     said = message.lower()
-    if "response_format" in body and any(word in said for word in ("response_format", "json_schema", "json_object")):
-        if dialect.json_schema:
+    # Some fail in the middle of making a grammar of the schema, and say so with 500.
+    if "response_format" in body and status in (400, 415, 422, 500, 501) and _FORMAT.search(said):
+        if body["response_format"]["type"] == "json_schema":
             return dataclasses.replace(dialect, json_schema=False)
         return dataclasses.replace(dialect, json_object=False)
+    if status not in (400, 422):
+        return None
     if "max_tokens" in body and "max_completion_tokens" in said:
         return dataclasses.replace(dialect, tokens_field="max_completion_tokens")
     if "temperature" in body and "temperature" in said and "support" in said:

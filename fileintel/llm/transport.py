@@ -7,6 +7,7 @@ urllib3's pool is a stack.
 from __future__ import annotations
 
 import functools
+import re
 import socket
 import ssl
 import threading
@@ -27,6 +28,8 @@ from urllib3.exceptions import (
 )
 
 _PIECE_BYTES = 1 << 16
+# The address stands in the error already.
+_CONNECTION = re.compile(r"\AHTTPS?Connection\([^)]*\): (?:Failed to establish a new connection: )?")
 _NO_RETRIES = urllib3.Retry(total=False, redirect=False)
 
 # The first that fits names the failure: subclasses stand before their bases.
@@ -191,6 +194,7 @@ def _raise_as_httpx(error: Exception, request: httpx.Request) -> NoReturn:
     # A broken connection hides behind ProtocolError, with the socket's own words as the second argument.
     words = str(error.args[1] if isinstance(error, ProtocolError) and len(error.args) > 1 else error)
     words = words.rpartition("object at 0x")[2].partition(">: ")[2] or words
+    words = _CONNECTION.sub("", words)
     for theirs, ours in _FAILURES:
         if isinstance(error, theirs):
             raise ours(words, request=request) from error

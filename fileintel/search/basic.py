@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fileintel.model import ChatRequest, Source, Stage
 from fileintel.protocols import Tokenizer
 from fileintel.search.plan import Plan
-from fileintel.search.prompts import ANSWER_SYSTEM, answer_messages, stage_sources
+from fileintel.search.prompts import ANSWER_SYSTEM, answer_messages, in_form, stage_sources
 from fileintel.search.ranking import RRF_K, distinct, fuse, pack
 
 
@@ -22,6 +22,7 @@ def plan_basic(
     max_sources: int = 20,
     max_answer_tokens: int | None = None,
     k: int = RRF_K,
+    response_type: str | None = None,
 ) -> Plan:
     """Plan an answer from text units alone; the hits come best first, their numbers and scores do not matter.
 
@@ -32,7 +33,7 @@ def plan_basic(
     sources = pack(candidates, tokenizer=tokenizer, max_tokens=max_tokens, max_sources=max_sources)
     request = ChatRequest(
         model=model,
-        messages=answer_messages(ANSWER_SYSTEM, question, sources),
+        messages=answer_messages(in_form(ANSWER_SYSTEM, response_type), question, sources),
         max_tokens=max_answer_tokens,
         stage=Stage("answer", {"question": question, "sources": stage_sources(sources)}),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import random
 import re
 from collections.abc import Mapping, Sequence
@@ -15,10 +14,12 @@ from typing import Any
 from fileintel.errors import ModelAnswerError
 from fileintel.model import ChatRequest, Community, CommunityReport, Message, Source, Stage
 from fileintel.protocols import Tokenizer
+from fileintel.search.json_answers import read_json, score_of
 from fileintel.search.plan import Plan, Reduce
 from fileintel.search.prompts import (
     REDUCE_SYSTEM,
     answer_messages,
+    in_form,
     one_line,
     stage_sources,
     without_data_marks,
@@ -31,9 +32,7 @@ from fileintel.search.tables import GraphRagTokenizer, SourceMarks, to_reports
 _SEED = 86
 # GraphRAG's prompts and table header beside a report that fills a batch alone.
 _ROW_FRAME = 96
-_LONGEST_ANSWER = 60_000
 _MOST_CHECKS = 8
-_THINKING = re.compile(r"<think>.*?</think>", re.DOTALL | re.IGNORECASE)
 _REPORT_IDS = re.compile(r"\[Data:[^\]]*?Reports?\s*\(([^)]*)\)", re.IGNORECASE)
 
 # No bounds on the score: servers that check schemas strictly refuse them, and parse_points clamps it.
@@ -85,8 +84,9 @@ def plan_global(
     max_map_tokens: int | None = None,
     max_answer_tokens: int | None = None,
     structured: bool = True,
+    response_type: str | None = None,
 ) -> Plan:
-    """Plan an answer from all `reports` (of one level) with text units as evidence.
+    """Plan an answer from all `reports` (of one level, or chosen) with text units as evidence.
 
     `units` are the communities' text units and the hits of basic search, each with its score for the question, in any
     order. Each map request holds reports of at most `max_batch_tokens`; `structured` asks the server for JSON by
@@ -115,7 +115,7 @@ def plan_global(
         question,
         tuple(sources),
         map_requests=map_requests,
-        reduce=Reduce(model, max_point_tokens, reduce_words, max_answer_tokens, report_sources),
+        reduce=Reduce(model, max_point_tokens, reduce_words, max_answer_tokens, report_sources, response_type),
         notes=(f"{len(reports)} reports in {len(map_requests)} batches, {len(sources)} of {len(units)} text units",),
     )
 
@@ -227,7 +227,7 @@ def parse_points(answer: str) -> list[Point]:
     Reads JSON inside fences, prose or reasoning, and JSON slightly broken or cut off; raises ModelAnswerError when
     there are no points in it to be found. `{"points": []}` is an answer: nothing relevant.
     """
-    data = _read_json(answer)
+    data = read_json(answer, "map answer")
     found = data.get("points") if isinstance(data, dict) else data
     if isinstance(found, dict):
         found = [found]
@@ -239,38 +239,17 @@ def parse_points(answer: str) -> list[Point]:
     return points
 
 
-def _read_json(answer: str) -> Any:
-    text = _THINKING.sub("", answer).strip()
-    starts = [at for at in (text.find("{"), text.find("[")) if at >= 0]
-    if not starts or len(text) > _LONGEST_ANSWER:
-        raise ModelAnswerError("the map answer is not JSON", raw=answer[:2000])
-    text = text[min(starts) :]
-    try:
-        return json.JSONDecoder(strict=False).raw_decode(text)[0]
-    except (json.JSONDecodeError, RecursionError):
-        # Imported here: only broken answers need it.
-        from json_repair import repair_json
-
-    try:
-        return repair_json(text, return_objects=True, skip_json_loads=True)
-    except ValueError as error:
-        raise ModelAnswerError("the map answer is not JSON and cannot be repaired", raw=answer[:2000]) from error
-
-
 def _point(entry: object) -> Point | None:
     if not isinstance(entry, dict):
         return None
     description = entry.get("description")
-    try:
-        score = round(float(str(entry.get("score")).strip().removesuffix("%")))
-    except (ValueError, OverflowError):  # no number, or NaN or infinity
-        return None
-    if not isinstance(description, str) or not description.strip():
+    score = score_of(entry.get("score"), 100)
+    if score is None or not isinstance(description, str) or not description.strip():
         return None
     reports = tuple(
         dict.fromkeys(number for ids in _REPORT_IDS.findall(description) for number in re.findall(r"\d+", ids))
     )
-    return Point(one_line(description), min(max(score, 0), 100), reports)
+    return Point(one_line(description), score, reports)
 
 
 def reduce_request(plan: Plan, reduce: Reduce, map_answers: Sequence[str]) -> ChatRequest:
@@ -293,7 +272,7 @@ def reduce_request(plan: Plan, reduce: Reduce, map_answers: Sequence[str]) -> Ch
         if left < 0:
             break
         shown.append(entry)
-    system = REDUCE_SYSTEM.format(max_length=reduce.max_words)
+    system = in_form(REDUCE_SYSTEM.format(max_length=reduce.max_words), reduce.response_type)
     background = [("key_points", "\n".join(_render_point(entry) for entry in shown))]
     return ChatRequest(
         model=reduce.model,

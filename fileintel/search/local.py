@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fileintel.model import ChatRequest, Community, CommunityReport, Entity, Relationship, Source, Stage
 from fileintel.protocols import Tokenizer
 from fileintel.search.plan import Plan
-from fileintel.search.prompts import LOCAL_SYSTEM, answer_messages, stage_sources, without_data_marks
+from fileintel.search.prompts import LOCAL_SYSTEM, answer_messages, in_form, stage_sources, without_data_marks
 from fileintel.search.ranking import distinct, fuse, pack
 from fileintel.search.tables import (
     GraphRagTokenizer,
@@ -43,8 +43,16 @@ class _Graph:
     summaries: bool = False  # whether reports are shown by their summaries
 
 
-def plan_local(
-    question: str,
+@dataclass(frozen=True, slots=True)
+class LocalContext:
+    """What the graph and the documents say around some entities: `tables` of the graph, numbered `sources`."""
+
+    tables: str
+    sources: tuple[Source, ...]
+    candidates: int
+
+
+def local_context(
     *,
     entities: Sequence[Entity],
     relationships: Sequence[Relationship],
@@ -52,15 +60,13 @@ def plan_local(
     communities: Sequence[Community],
     units: Sequence[Source],
     tokenizer: Tokenizer,
-    model: str,
     max_tokens: int = 12_000,
     text_unit_share: float = 0.5,
     report_share: float = 0.15,
     top_k_relationships: int = 10,
     max_sources: int = 40,
-    max_answer_tokens: int | None = None,
-) -> Plan:
-    """Plan an answer from the graph around `entities` and the text units it was drawn from.
+) -> LocalContext:
+    """Choose what a prompt shows of the graph around `entities` and of the text units it was drawn from.
 
     `entities` come nearest to the question first; `relationships` are all that touch them; `communities` and
     `reports` those that hold them; `units` the entities' text units and, with their search score, the hits of basic
@@ -86,14 +92,47 @@ def plan_local(
     report_table, _ = _report_table(graph, marks, report_tokens)
     fact_tables, _ = _fact_tables(graph, marks, fact_tokens)
     tables = "\n\n".join(table for table in (report_table, fact_tables) if table)
+    return LocalContext(tables, tuple(sources), len(candidates))
+
+
+def plan_local(
+    question: str,
+    *,
+    entities: Sequence[Entity],
+    relationships: Sequence[Relationship],
+    reports: Sequence[CommunityReport],
+    communities: Sequence[Community],
+    units: Sequence[Source],
+    tokenizer: Tokenizer,
+    model: str,
+    max_tokens: int = 12_000,
+    max_answer_tokens: int | None = None,
+    response_type: str | None = None,
+) -> Plan:
+    """Plan an answer from the graph around `entities` and its text units, chosen as `local_context` does."""
+    context = local_context(
+        entities=entities,
+        relationships=relationships,
+        reports=reports,
+        communities=communities,
+        units=units,
+        tokenizer=tokenizer,
+        max_tokens=max_tokens,
+    )
+    system = in_form(LOCAL_SYSTEM, response_type)
     request = ChatRequest(
         model=model,
-        messages=answer_messages(LOCAL_SYSTEM, question, sources, [("graph_tables", tables)]),
+        messages=answer_messages(system, question, context.sources, [("graph_tables", context.tables)]),
         max_tokens=max_answer_tokens,
-        stage=Stage("answer", {"question": question, "sources": stage_sources(sources), "context": tables}),
+        stage=Stage(
+            "answer", {"question": question, "sources": stage_sources(context.sources), "context": context.tables}
+        ),
     )
-    note = f"{len(entities)} entities, {len(relationships)} relationships, {len(sources)} of {len(candidates)} units"
-    return Plan("local", question, tuple(sources), answer_request=request, notes=(note,))
+    note = (
+        f"{len(entities)} entities, {len(relationships)} relationships, "
+        f"{len(context.sources)} of {context.candidates} units"
+    )
+    return Plan("local", question, context.sources, answer_request=request, notes=(note,))
 
 
 def _ranked(graph: _Graph, units: Sequence[Source]) -> list[Source]:

@@ -14,7 +14,8 @@ class Reduce:
     """What the reduce call of a global question needs beside the map answers.
 
     `report_sources` names, per report id as the map prompts show it, the numbers of the sources its community rests
-    on; `max_point_tokens` bounds the key points in the prompt; `max_words` is the length asked for.
+    on; `max_point_tokens` bounds the key points in the prompt; `max_words` is the length asked for,
+    `response_type` the form.
     """
 
     model: str
@@ -22,6 +23,7 @@ class Reduce:
     max_words: int
     max_answer_tokens: int | None
     report_sources: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    response_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,8 @@ class Plan:
                 {**asdict(source), "anchors": [[a.offset, a.page, a.heading] for a in source.anchors]}
                 for source in self.sources
             ],
-            "map_requests": [_request_to_json(request) for request in self.map_requests],
-            "answer_request": None if self.answer_request is None else _request_to_json(self.answer_request),
+            "map_requests": [request_to_json(request) for request in self.map_requests],
+            "answer_request": None if self.answer_request is None else request_to_json(self.answer_request),
             "reduce": None
             if reduce is None
             else {
@@ -64,6 +66,7 @@ class Plan:
                 "max_words": reduce.max_words,
                 "max_answer_tokens": reduce.max_answer_tokens,
                 "report_sources": {report: list(numbers) for report, numbers in reduce.report_sources.items()},
+                "response_type": reduce.response_type,
             },
             "notes": list(self.notes),
         }
@@ -79,8 +82,8 @@ class Plan:
                 Source(**{**source, "anchors": tuple(Anchor(*anchor) for anchor in source["anchors"])})
                 for source in data["sources"]
             ),
-            map_requests=tuple(_request_from_json(request) for request in data["map_requests"]),
-            answer_request=None if answer is None else _request_from_json(answer),
+            map_requests=tuple(request_from_json(request) for request in data["map_requests"]),
+            answer_request=None if answer is None else request_from_json(answer),
             reduce=None
             if reduce is None
             else Reduce(
@@ -89,12 +92,14 @@ class Plan:
                 max_words=reduce["max_words"],
                 max_answer_tokens=reduce["max_answer_tokens"],
                 report_sources={report: tuple(numbers) for report, numbers in reduce["report_sources"].items()},
+                response_type=reduce["response_type"],
             ),
             notes=tuple(data["notes"]),
         )
 
 
-def _request_to_json(request: ChatRequest) -> dict[str, Any]:
+def request_to_json(request: ChatRequest) -> dict[str, Any]:
+    """Return the call as plain JSON values."""
     return {
         "model": request.model,
         "messages": [[message.role, message.content] for message in request.messages],
@@ -105,7 +110,8 @@ def _request_to_json(request: ChatRequest) -> dict[str, Any]:
     }
 
 
-def _request_from_json(data: Mapping[str, Any]) -> ChatRequest:
+def request_from_json(data: Mapping[str, Any]) -> ChatRequest:
+    """Return the call that `request_to_json` gave as `data`."""
     stage = data["stage"]
     return ChatRequest(
         model=data["model"],
@@ -121,11 +127,11 @@ def final_request(plan: Plan, map_answers: Sequence[str] = ()) -> ChatRequest:
     """Return the call whose streamed answer is the user's: the plan's own, or the reduce over `map_answers`.
 
     Cheap enough for the gevent hub. Raises ModelAnswerError if a map answer cannot be read (`global_.parse_points`
-    on each as it comes tells which to ask again), ValueError if their number is not that of the map requests.
+    on each as it comes tells which to ask again), ValueError if there are answers and the plan has no reduce.
     """
-    if len(map_answers) != len(plan.map_requests):
-        raise ValueError(f"{len(plan.map_requests)} map answers expected, {len(map_answers)} given")
     if plan.answer_request is not None:
+        if map_answers:
+            raise ValueError(f"the {plan.mode} plan has no use for {len(map_answers)} map answers")
         return plan.answer_request
     if plan.reduce is None:
         raise ValueError(f"the {plan.mode} plan has neither an answer request nor a reduce")

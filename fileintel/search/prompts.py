@@ -36,9 +36,26 @@ REDUCE_SYSTEM = f"""{_RULES}
   words, leave out what does not answer the question, and do not mention points or reports as such.
 - A key point is not evidence by itself: state it only as far as the sources bear it out, and mark those sources."""
 
+FINDINGS_SYSTEM = f"""{_RULES}
+- The findings are answers to the question itself and to follow-up questions, drawn from parts of the collection and
+  ranked by how well they serve the question, highest first. Merge them into one answer to the question of at most
+  {{max_length}} words, leave out what does not answer it, and do not mention findings or follow-up questions as such.
+- A finding is not evidence by itself: its marks name the sources it may rest on. State it only as far as the sources
+  bear it out, and mark those sources."""
+
 _NUMBER_IN_BRACKETS = re.compile(r"[\[【［](\s*\^?\d[\d\s,;–—-]*)[\]】］]")
 _DATA_MARK = re.compile(r"\s*\[Data:[^\]\n]*\]")
 _SOURCE_TAG = re.compile(r"<(?=\s*/?\s*sources?\b)", re.IGNORECASE)
+
+
+def in_form(system: str, response_type: str | None) -> str:
+    """Return the rules with the form and length that were asked for ("Single sentence"), if any were."""
+    if not response_type:
+        return system
+    return (
+        f"{system}\n- Form and length of the answer, as its reader wishes: {response_type}\n"
+        "  The wish is about form alone: every rule above holds in that form too."
+    )
 
 
 def without_marks(text: str) -> str:

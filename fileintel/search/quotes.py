@@ -16,6 +16,7 @@ _ABBREVIATION = re.compile(
 )
 _QUOTED = re.compile(r"“([^”]{8,})”|\"([^\"]{8,})\"|«([^»]{8,})»|„([^“”]{8,})[“”]")
 _STOP_MARKS = re.compile(r"[.!?…。！？]+[\"'”’»)]*")
+_BRACKETS = {")": "(", "]": "[", "}": "{", "）": "（", "］": "［"}
 _LONGEST = 400
 _WORTH_A_SENTENCE = 0.2  # what a second sentence must add to be quoted too
 _SHORTEST_EXACT = 3
@@ -147,6 +148,24 @@ class QuoteFinder:
             except ValueError:
                 return None
             if self._words[at : at + len(wanted)] == wanted:
-                end = self._places[at + len(wanted) - 1][1]
-                stop = _STOP_MARKS.match(self._text, end)
-                return self._places[at][0], stop.end() if stop else end
+                return _with_ends(self._text, self._places[at][0], self._places[at + len(wanted) - 1][1])
+
+
+def _with_ends(text: str, start: int, end: int) -> tuple[int, int]:
+    """The stretch with what belongs to its words at both ends: the brackets that it opens or closes, the full stop."""
+    end = _closed(text, start, end)
+    if (stop := _STOP_MARKS.match(text, end)) is not None:
+        end = _closed(text, start, stop.end())
+    for closing, opening in _BRACKETS.items():
+        if text.count(closing, start, end) > text.count(opening, start, end) and text[:start].endswith(opening):
+            start -= 1
+    return start, end
+
+
+def _closed(text: str, start: int, end: int) -> int:
+    """The end after the brackets that close what was opened since `start`."""
+    while end < len(text) and (opening := _BRACKETS.get(text[end])) is not None:
+        if text.count(opening, start, end) <= text.count(text[end], start, end):
+            break
+        end += 1
+    return end

@@ -137,12 +137,19 @@ def _first(kind: str, question: str) -> str | None:
     return next((reason for pattern, reason in _COMPILED[kind] if pattern.search(question)), None)
 
 
+def route_by_graph(question: str, *, entity_titles: Iterable[str] = ()) -> Route:
+    """Choose between the modes that read the graph for a question asked in mode graph: global for one on the whole
+    collection, local for any other."""
+    chosen = route(question, has_graph=True, entity_titles=entity_titles)
+    return chosen if chosen.mode != "basic" else Route("local", chosen.reasons, chosen.entities)
+
+
 def route(question: str, *, has_graph: bool, entity_titles: Iterable[str] = ()) -> Route:
     """Choose the mode for a question asked in mode auto.
 
-    `entity_titles` are titles of the published graph the question may mean (those nearest to it by embedding will
-    do). Global for a question on the whole collection, local for one on named entities, basic otherwise and wherever
-    there is no graph.
+    Never drift, which costs tens of calls: that is for who asks to say. `entity_titles` are titles of the published
+    graph the question may mean (those nearest to it by embedding will do). Global for a question on the whole
+    collection, local for one on named entities, basic otherwise and wherever there is no graph.
     """
     if not has_graph:
         return Route("basic", ("there is no published graph",))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fileintel.model import Anchor, Entity, Source, Vector
+from fileintel.model import Anchor, Community, Entity, Source, Vector
 from fileintel.store.engine import as_vector, rows, run, transaction
 from fileintel.store.graph import ENTITY, entity_of
 
@@ -108,6 +108,61 @@ def nearest_entities(version: int, vector: Vector, limit: int) -> list[Entity]:
             limit=limit,
         ).mappings()
         return [entity_of(dict(entity)) for entity in found]
+
+
+def nearest_reports(version: int, vector: Vector, communities: Sequence[int], limit: int) -> list[int]:
+    """Of these communities those whose reports are nearest to a vector, nearest first."""
+    with transaction() as connection:
+        run(connection, _GO_ON)
+        found = run(
+            connection,
+            """SELECT community, embedding <=> CAST(:vector AS vector) AS distance FROM community_reports
+               WHERE version = :version AND community = ANY(:communities) AND embedding IS NOT NULL
+               ORDER BY embedding <=> CAST(:vector AS vector) LIMIT :limit""",
+            version=version,
+            vector=as_vector(vector),
+            communities=list(communities),
+            limit=limit,
+        ).mappings()
+        # An iterative scan in relaxed order gives hits nearly sorted.
+        return [hit["community"] for hit in sorted(found, key=lambda hit: (hit["distance"], hit["community"]))]
+
+
+def hierarchy(version: int) -> list[Community]:
+    """All communities of a version that have a report, by level and number, without what they hold."""
+    found = rows(
+        """SELECT c.id, c.number, c.level, c.parent, c.children, c.title FROM communities c
+           WHERE c.version = :v AND EXISTS (
+               SELECT 1 FROM community_reports r WHERE r.version = c.version AND r.community = c.number)
+           ORDER BY c.level, c.number""",
+        v=version,
+    )
+    return [
+        Community(
+            id=c["id"],
+            number=c["number"],
+            level=c["level"],
+            parent=c["parent"],
+            children=tuple(c["children"]),
+            entity_ids=(),
+            relationship_ids=(),
+            text_unit_ids=(),
+            title=c["title"],
+        )
+        for c in found
+    ]
+
+
+def communities(version: int, numbers: Sequence[int]) -> list[Community]:
+    """These communities of a version, by level and number."""
+    found = rows(
+        """SELECT id, number, level, parent, children, entity_ids, relationship_ids, text_unit_ids, title
+           FROM communities WHERE version = :v AND number = ANY(:n) ORDER BY level, number""",
+        v=version,
+        n=list(numbers),
+    )
+    lists = ("children", "entity_ids", "relationship_ids", "text_unit_ids")
+    return [Community(**{**community, **{name: tuple(community[name]) for name in lists}}) for community in found]
 
 
 def _source(hit: Mapping[str, Any], number: int) -> Source:

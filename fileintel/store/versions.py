@@ -63,7 +63,9 @@ def tidy(run_id: int) -> None:
     with transaction() as connection:
         run(
             connection,
-            """UPDATE work_items w SET input = '{}', output = NULL FROM index_runs r
+            """UPDATE work_items w SET input = '{}', output = CASE WHEN w.output ? 'unreadable'
+                   THEN jsonb_build_object('unreadable', w.output->'unreadable') END
+               FROM index_runs r
                WHERE w.run_id = :id AND r.id = w.run_id AND r.state = 'complete'
                  AND (w.output IS NOT NULL OR w.input <> '{}')""",
             id=run_id,

@@ -193,6 +193,16 @@ def keys(run_id: int, step: str, *, unfinished: bool = False) -> set[str]:
     return {item["key"] for item in found}
 
 
+def unreadable(run_id: int) -> int:
+    """How many fragments of models' answers the run's items had to leave out because they could not be read."""
+    found = rows(
+        """SELECT COALESCE(sum((output ->> 'unreadable')::int), 0)::int AS n FROM work_items
+           WHERE run_id = :id AND output ? 'unreadable'""",
+        id=run_id,
+    )
+    return int(found[0]["n"])
+
+
 def outputs(run_id: int, step: str) -> list[tuple[str, dict[str, Any]]]:
     """(key, result) of a step's done items in the order they were planned."""
     found = rows(

@@ -74,8 +74,9 @@ def _prepare_worker(**_: Any) -> None:
 @signals.worker_ready.connect
 def _begin_on_greenlets(sender: Any, **_: Any) -> None:
     if on_greenlets():
-        from fileintel.tasks import process
+        from fileintel.tasks import process, warming
 
+        warming.warm_up_ringing()
         process.begin(sender.hostname)
 
 

@@ -114,6 +114,7 @@ def build_parameters() -> dict[str, Any]:
     return {
         "chat_model": settings.chat_model,
         "entity_types": settings.entity_type_list,
+        "extraction_format": settings.extraction_format,
         "max_gleanings": 0 if staged(settings.chat_model) else settings.max_gleanings,
         "max_cluster_size": settings.max_cluster_size,
         "summary_max_length": settings.summary_max_length,

@@ -26,16 +26,14 @@ from fileintel.graph.estimate import (
     ratios,
     step_estimate,
 )
-from fileintel.graph.extract import extract_graph
+from fileintel.graph.extract import extraction_of
 from fileintel.graph.preview import Preview, preview
 from fileintel.graph.rehearsal import PIECE, Rehearsed, rehearse
-from fileintel.graph.report import community_report
-from fileintel.graph.summarize import summarize_descriptions
-from fileintel.model import ChatAnswer, ChatRequest, Community, CommunityReport, Edge, Extraction
+from fileintel.model import ChatAnswer, ChatRequest, Community, Edge, Extraction, WorkItem
 from fileintel.settings import load
 from fileintel.store import collections, graph, runs
 from fileintel.store import estimate as store
-from fileintel.tasks import models, report_planning
+from fileintel.tasks import models, report_planning, stages
 
 Parameters = Mapping[str, Any]
 # Of larger collections an even sample of so many text units is gone through, so that neither time nor memory grow.
@@ -101,15 +99,17 @@ def _extraction(
     asked: list[tuple[int, tuple[ChatAnswer, ...]]] = []
     for start in range(0, len(units), PIECE):
         piece = store.text_units(units[start : start + PIECE])
-        rehearsed = rehearse(
-            (partial(_extract_one, text=text, parameters=parameters) for _, text, _ in piece), store.recall_many
+        work = (
+            partial(_ask, step=EXTRACT, key=unit, given={"text": text}, parameters=parameters)
+            for unit, text, _ in piece
         )
+        rehearsed = rehearse(work, store.recall_many)
         for (unit, text, tokens), one in zip(piece, rehearsed, strict=True):
             tally.remembered += len(one.answers)
             tally.heard += [answer.tokens_out for answer in one.answers]
             first_out += [answer.tokens_out for answer in one.answers[:1]]
             if one.result is not None:
-                found.append((unit, one.result))
+                found.append((unit, extraction_of(one.result)))
                 calls_of_done.append(len(one.answers))
                 continue
             if overhead is None and one.asked is not None and not one.answers:
@@ -137,15 +137,9 @@ def _extraction(
     return result, found, len(asked)
 
 
-def _extract_one(chat: Any, *, text: str, parameters: Parameters) -> Extraction:
-    return extract_graph(
-        text,
-        chat=chat,
-        model=parameters["chat_model"],
-        entity_types=parameters["entity_types"],
-        max_gleanings=parameters["max_gleanings"],
-        staged=models.staged(parameters["chat_model"]),
-    )
+def _ask(chat: Any, *, step: str, key: str, given: Mapping[str, Any], parameters: Parameters) -> dict[str, Any]:
+    """A step's own work on one item, as the graphrag worker does it."""
+    return stages.ASK[step](WorkItem(0, step, key, 1, given), chat, parameters)
 
 
 def _beyond(
@@ -176,27 +170,17 @@ def _summaries(merged: Preview, parameters: Parameters) -> tuple[Tally, dict[str
     ]
     several += [(r.id, (r.source, r.target), r.descriptions) for r in merged.relationships if len(r.descriptions) > 1]
     open_ = 0
-    work = (partial(_summarize_one, name=name, said=said, parameters=parameters) for _, name, said in several)
+    work = (
+        partial(_ask, step=SUMMARIZE, key=key, given={"name": name, "descriptions": list(said)}, parameters=parameters)
+        for key, name, said in several
+    )
     for (key, _, said), one in zip(several, rehearse(work, store.recall_many), strict=True):
         _count(tally, one)
         if one.result is None:
             open_ += 1
         # What stands for an unwritten summary is about as long, and equals none: reports that show it ask anew.
-        descriptions[key] = one.result if one.result is not None else " ".join(said)[:2000]
+        descriptions[key] = one.result["description"] if one.result is not None else " ".join(said)[:2000]
     return tally, descriptions, open_
-
-
-def _summarize_one(chat: Any, *, name: Any, said: tuple[str, ...], parameters: Parameters) -> str:
-    return summarize_descriptions(
-        name,
-        said,
-        chat=chat,
-        model=parameters["chat_model"],
-        tokenizer=models.tokenizer(),
-        max_length=parameters["summary_max_length"],
-        max_input_tokens=parameters["summary_max_input_tokens"],
-        staged=models.staged(parameters["chat_model"]),
-    )
 
 
 def _reports(collection_id: str, merged: Preview, descriptions: Mapping[str, str], parameters: Parameters) -> Tally:
@@ -218,14 +202,10 @@ def _reports(collection_id: str, merged: Preview, descriptions: Mapping[str, str
                 tokenizer=models.tokenizer(),
                 max_tokens=parameters["report_max_input_tokens"],
             )
-            yield partial(
-                _report_one,
-                number=community.number,
-                level=community.level,
-                text=context.text,
-                rows=report_planning._rows(context) if staged else None,
-                parameters=parameters,
-            )
+            given: dict[str, Any] = {"level": community.level, "context": context.text}
+            if staged:
+                given["rows"] = report_planning._rows(context)
+            yield partial(_ask, step=REPORT, key=str(community.number), given=given, parameters=parameters)
 
     for one in rehearse(work(), store.recall_many):
         _count(tally, one)
@@ -241,18 +221,6 @@ def _before(collection_id: str, parameters: Parameters) -> tuple[list[Edge], lis
     if any(parameters.get(name) != earlier.get(name) for name in ("max_cluster_size", "method")):
         return None
     return graph.edges(base), graph.communities(base, limit=10_000_000)
-
-
-def _report_one(chat: Any, *, number: int, level: int, text: str, rows: Any, parameters: Parameters) -> CommunityReport:
-    return community_report(
-        number,
-        level,
-        text,
-        chat=chat,
-        model=parameters["chat_model"],
-        max_length=parameters["report_max_length"],
-        stage_inputs=rows,
-    )
 
 
 def _count(tally: Tally, one: Rehearsed[Any]) -> None:

@@ -30,6 +30,8 @@ T = TypeVar("T")
 TURN_SECONDS = 2.0
 # How soon a plan looks again for what has become complete.
 LOOK_AGAIN_SECONDS = 0.2
+# A server that answers the same prompt the same way is not paid for it five times; each attempt asks again once.
+BAD_ANSWER_ATTEMPTS = 2
 
 
 @app.task(name="index.plan", queue="llm_processing")
@@ -137,7 +139,14 @@ def _ask(item: WorkItem, parameters: Mapping[str, Any]) -> Outcome | None:
         return None
     except ModelAnswerError as error:
         _persist(chat.forget)
-        return Outcome(item, None, spent, error=_said(error), raw_answer=error.raw)
+        return Outcome(
+            item,
+            None,
+            spent,
+            error=_said(error),
+            raw_answer=error.raw,
+            final=item.attempts >= BAD_ANSWER_ATTEMPTS,
+        )
     except ModelRequestError as error:
         return Outcome(item, None, spent, error=_said(error), final=True)
     except (ModelServerError, ServiceError) as error:

@@ -17,6 +17,7 @@ from fileintel.model import ChatAnswer, ChatRequest
 from fileintel.settings import load
 from fileintel.store import memo
 from fileintel.store.work import Spent
+from fileintel.tasks.model_servers import servers
 from fileintel.tasks.purse import Purse
 
 T = TypeVar("T")
@@ -103,7 +104,12 @@ def embed(texts: Sequence[str]) -> dict[str, list[float]]:
     known = memo.recall_embeddings(model.name, distinct)
     missing = [text for text in distinct if text not in known]
     if missing:
-        fresh = dict(zip(missing, patiently(lambda: model.embed(missing)), strict=True))
+
+        def call() -> list[list[float]]:
+            with servers.calling(model.base_url):
+                return model.embed(missing)
+
+        fresh = dict(zip(missing, patiently(call), strict=True))
         memo.remember_embeddings(model.name, fresh)
         known.update(fresh)
     return known
@@ -119,15 +125,17 @@ class LimitedChat:
         """Answer a request; an absent or overloaded server is tried again for PATIENCE_SECONDS."""
 
         def call() -> ChatAnswer:
-            with limiter().slot(priority=self._priority):
-                return chat_client().complete(request)
+            client = chat_client()
+            with limiter().slot(priority=self._priority), servers.calling(client.base_url):
+                return client.complete(request)
 
         return patiently(call)
 
     def stream(self, request: ChatRequest) -> Iterator[str]:
         """Yield an answer piece by piece."""
-        with limiter().slot(priority=self._priority):
-            yield from chat_client().stream(request)
+        client = chat_client()
+        with limiter().slot(priority=self._priority), servers.calling(client.base_url):
+            yield from client.stream(request)
 
 
 class RememberingChat:

@@ -12,7 +12,8 @@ import uuid
 from fileintel.errors import ServiceError
 from fileintel.settings import load
 from fileintel.store import jobs, work, workers
-from fileintel.tasks import bells, models
+from fileintel.store import model_servers as model_servers_store
+from fileintel.tasks import bells, model_servers, models
 from fileintel.tasks.hub import HubMonitor
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ SWEEP_SECONDS = 600.0
 _lock = threading.Lock()
 _worker: str | None = None
 _stop = threading.Event()
+_noted = False
 monitor = HubMonitor()
 
 
@@ -43,6 +45,7 @@ def begin(name: str) -> None:
     _stop.clear()
     if on_greenlets():
         monitor.start()
+        threading.Thread(target=model_servers.watch, args=(_stop,), name="model-servers", daemon=True).start()
     _beat(name)
     threading.Thread(target=_live, args=(name,), name="heartbeat", daemon=True).start()
 
@@ -80,6 +83,7 @@ def _live(name: str) -> None:
 
 
 def _beat(name: str) -> None:
+    global _noted
     limiter = models.limiter_in_use()
     stall, by = monitor.longest()
     workers.beat(
@@ -92,3 +96,8 @@ def _beat(name: str) -> None:
         longest_stall_ms=stall,
         by=by,
     )
+    failing = model_servers.servers.failing()
+    if failing is not None or _noted:
+        error, seconds = failing or ("", 0.0)
+        model_servers_store.note(worker_id(), error, seconds)
+        _noted = failing is not None

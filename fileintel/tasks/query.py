@@ -3,45 +3,37 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from typing import Any
 
-from fileintel.errors import ConflictError, FileIntelError, ModelAnswerError, ServiceError
-from fileintel.model import Answer, ChatRequest, Collection, Entity, Query, Source
-from fileintel.search.basic import plan_basic
+from fileintel.errors import FileIntelError, ModelAnswerError, ServiceError
+from fileintel.model import Answer, Query
+from fileintel.search.calls import Call, check
 from fileintel.search.citations import resolve
-from fileintel.search.global_ import parse_points, plan_global
-from fileintel.search.local import plan_local
 from fileintel.search.marks import MarkStream
-from fileintel.search.plan import Plan, final_request
+from fileintel.search.plan import Plan, final_request, request_from_json, request_to_json
 from fileintel.search.prompts import REFUSAL
-from fileintel.search.ranking import fuse
 from fileintel.search.refusal import is_refusal
-from fileintel.search.routing import route
 from fileintel.settings import load
-from fileintel.store import collections, graph, queries, retrieval
-from fileintel.tasks import bells, events, models, process
+from fileintel.store import queries, query_calls
+from fileintel.tasks import bells, events, models, planning, process
 from fileintel.tasks.app import app
 
 logger = logging.getLogger(__name__)
 
-HITS = 30
-NEAREST_ENTITIES = 10
-UNITS_OF_ENTITIES = 60
-# GraphRAG's community level for global questions: the finest up to it is read.
-COMMUNITY_LEVEL = 1
-MAP_AT_ONCE = 32
+# Of one question, so that one on a large collection leaves room for the others; the limiter bounds them all.
+CALLS_AT_ONCE = 32
 
 
 @app.task(name="query.plan", queue="rag_processing")
 def plan_query(query_id: str) -> None:
-    """Retrieve for a question and make all of its prompts."""
+    """Retrieve for a question and make the prompts of its next round, or of its answer."""
     query = queries.claim(query_id, process.worker_id(), planned=False)
     if query is None:
         return
     try:
-        plan, version = _plan(query)
+        turn, course = planning.plan(query)
     except ServiceError as error:
         logger.warning("planning %s: %s; it will be tried again", query_id, error)
         queries.release(query_id)
@@ -51,19 +43,33 @@ def plan_query(query_id: str) -> None:
         logger.exception("planning %s", query_id)
         _fail(query_id, "internal", f"planning the answer failed ({type(error).__name__}): report this")
     else:
-        queries.save_plan(query_id, process.worker_id(), {"plan": plan.to_json(), "version": version})
-        bells.ring_query(query_id)
+        plan = None if turn.plan is None else turn.plan.to_json()
+        saved = queries.save_plan(
+            query_id,
+            process.worker_id(),
+            {"plan": plan, "version": course.version},
+            course=planning.course_json(course),
+            calls=[_call_json(call) for call in turn.calls],
+        )
+        if saved:
+            bells.ring_query(query_id)
 
 
 @app.task(name="query.answer", queue="graphrag_queries")
 def answer_query(query_id: str) -> None:
-    """Ask the LLM, stream the answer to whoever follows, and store it with its checked citations."""
+    """Ask the LLM what was planned; then give the question back for its next round, or stream its answer to whoever
+    follows and store it with its checked citations."""
     query = queries.claim(query_id, process.worker_id(), planned=True)
     if query is None:
         return
     try:
         stored = queries.plan(query_id)
         if stored is None:
+            return
+        _ask(query_id)
+        if stored["plan"] is None:
+            if queries.plan_again(query_id, process.worker_id()):
+                bells.ring_query(query_id)
             return
         answer = _answer(query, Plan.from_json(stored["plan"]), stored["version"])
     except ServiceError as error:
@@ -80,102 +86,65 @@ def answer_query(query_id: str) -> None:
         events.publish(query_id, events.END, {})
 
 
+def _call_json(call: Call) -> dict[str, Any]:
+    # Only the embedded model works from stages; for others they would double every row.
+    request = call.request if models.staged(call.request.model) else replace(call.request, stage=None)
+    return {"kind": call.kind, "about": dict(call.about), "request": request_to_json(request)}
+
+
 def _fail(query_id: str, code: str, error: str) -> None:
     queries.fail(query_id, code, error)
     events.publish(query_id, events.END, {})
 
 
-def _plan(query: Query) -> tuple[Plan, int | None]:
-    collection = collections.get(query.collection_id)
-    version = collection.published_version
-    vector = models.embed([query.question])[query.question]
-    near = retrieval.nearest_entities(version, vector, NEAREST_ENTITIES) if version is not None else []
-    mode: str = query.mode
-    named: tuple[str, ...] = ()
-    if mode == "auto":
-        chosen = route(query.question, has_graph=version is not None, entity_titles=[e.title for e in near])
-        mode, named = chosen.mode, chosen.entities
-    vector_hits = retrieval.nearest_units(collection.id, vector, HITS)
-    text_hits = retrieval.matching_units(collection.id, query.question, HITS)
-    if mode == "basic":
-        plan = plan_basic(
-            query.question,
-            vector_hits=vector_hits,
-            text_hits=text_hits,
-            tokenizer=models.tokenizer(),
-            model=models.chat_model_name(),
+def _ask(query_id: str) -> None:
+    """Make the calls of a question that have no answer yet, many at once; each answer is stored as it comes."""
+    missing = query_calls.unanswered(query_id)
+    if not missing:
+        return
+    # Under gevent these threads are greenlets.
+    with ThreadPoolExecutor(min(CALLS_AT_ONCE, len(missing)), thread_name_prefix="call") as pool:
+        asked = [pool.submit(_ask_one, query_id, round_, number) for round_, number in missing]
+        try:
+            for call in as_completed(asked):
+                call.result()
+        except BaseException:
+            # The others would only keep the model busy; what they were answered is stored.
+            for call in asked:
+                call.cancel()
+            raise
+
+
+def _ask_one(query_id: str, round_: int, number: int) -> None:
+    found = query_calls.call(query_id, round_, number)
+    if found is None:
+        return
+    kind, request = found[0], request_from_json(found[1])
+    chat = models.LimitedChat(priority=True)
+    answer = chat.complete(request)
+    try:
+        check(kind, answer.content)
+    except ModelAnswerError as error:
+        again = chat.complete(request)
+        answer = replace(
+            again, tokens_in=answer.tokens_in + again.tokens_in, tokens_out=answer.tokens_out + again.tokens_out
         )
-        return plan, version
-    if version is None:
-        raise ConflictError(
-            f"collection '{collection.name}' has no published graph: run `fileintel graphrag index {collection.name}`, "
-            "or ask with mode basic"
-        )
-    # Fused, since the scores of the two searches do not compare.
-    hits = fuse(vector_hits, text_hits)
-    if mode == "local":
-        return _plan_local(query, collection, version, near, named, hits), version
-    return _plan_global(query, collection, version, hits), version
-
-
-def _plan_local(
-    query: Query, collection: Collection, version: int, near: list[Entity], named: tuple[str, ...], hits: list[Source]
-) -> Plan:
-    first = [entity for entity in near if entity.title in named]
-    entities = first + [entity for entity in near if entity.title not in named]
-    units = list(dict.fromkeys(unit for entity in entities for unit in entity.text_unit_ids))[:UNITS_OF_ENTITIES]
-    communities = graph.communities_of(version, [entity.id for entity in entities])
-    return plan_local(
-        query.question,
-        entities=entities,
-        relationships=graph.relationships_of(version, [entity.title for entity in entities]),
-        reports=graph.reports_of(version, [community.number for community in communities]),
-        communities=communities,
-        units=_once([*hits, *retrieval.units(collection.id, units)]),
-        tokenizer=models.tokenizer(),
-        model=models.chat_model_name(),
-    )
-
-
-def _plan_global(query: Query, collection: Collection, version: int, hits: list[Source]) -> Plan:
-    every = graph.communities(version, limit=10_000_000)
-    parents = {community.parent for community in every if community.level <= COMMUNITY_LEVEL}
-    read = [
-        community
-        for community in every
-        if community.level == COMMUNITY_LEVEL or (community.level < COMMUNITY_LEVEL and community.number not in parents)
-    ]
-    reports = graph.reports_of(version, [community.number for community in read])
-    heaviest = {report.community for report in reports[:10]}
-    units = list(
-        dict.fromkeys(unit for community in read if community.number in heaviest for unit in community.text_unit_ids)
-    )[:UNITS_OF_ENTITIES]
-    return plan_global(
-        query.question,
-        reports=reports,
-        communities=read,
-        units=_once([*hits, *retrieval.units(collection.id, units)]),
-        tokenizer=models.tokenizer(),
-        model=models.chat_model_name(),
-    )
-
-
-def _once(sources: list[Source]) -> list[Source]:
-    """Each text unit once, with its first (search) score."""
-    found: dict[str, Source] = {}
-    for source in sources:
-        found.setdefault(source.text_unit_id, source)
-    return [replace(source, number=number) for number, source in enumerate(found.values(), start=1)]
+        try:
+            check(kind, answer.content)
+        except ModelAnswerError:
+            if kind == "map":  # without it a part of the collection would go unread
+                raise
+            logger.warning("a %s call of question %s: %s, twice", kind, query_id, error)
+    query_calls.save(query_id, round_, number, answer)
 
 
 def _answer(query: Query, plan: Plan, version: int | None) -> Answer:
     stream = MarkStream(plan.sources)
     said: list[str] = []
-    tokens_in = tokens_out = 0
+    tokens_in, tokens_out = query_calls.tokens(query.id)
     if plan.answerable:
         chat = models.LimitedChat(priority=True)
-        mapped, tokens_in, tokens_out = _map(plan)
-        request = final_request(plan, mapped)
+        request = final_request(plan, [call.answer for call in query_calls.answered(query.id, "map")])
         for piece in chat.stream(request):
             said.append(piece)
             _pass_on(query.id, stream.push(piece))
@@ -199,27 +168,6 @@ def _answer(query: Query, plan: Plan, version: int | None) -> Answer:
         tokens_in=tokens_in,
         tokens_out=tokens_out,
     )
-
-
-def _map(plan: Plan) -> tuple[list[str], int, int]:
-    if not plan.map_requests:
-        return [], 0, 0
-    # Under gevent these threads are greenlets.
-    with ThreadPoolExecutor(min(MAP_AT_ONCE, len(plan.map_requests)), thread_name_prefix="map") as pool:
-        answers = list(pool.map(_map_one, plan.map_requests))
-    return [a[0] for a in answers], sum(a[1] for a in answers), sum(a[2] for a in answers)
-
-
-def _map_one(request: ChatRequest) -> tuple[str, int, int]:
-    chat = models.LimitedChat(priority=True)
-    answer = chat.complete(request)
-    try:
-        parse_points(answer.content)
-    except ModelAnswerError:
-        # Asked once more; an answer that is unreadable again ends the question with its error.
-        answer = chat.complete(request)
-        parse_points(answer.content)
-    return answer.content, answer.tokens_in, answer.tokens_out
 
 
 def _pass_on(query_id: str, text: str) -> None:

@@ -93,6 +93,8 @@ def _extract(item: WorkItem, chat: ChatModel, parameters: Mapping[str, Any]) -> 
         entity_types=parameters["entity_types"],
         max_gleanings=parameters["max_gleanings"],
         staged=models.staged(parameters["chat_model"]),
+        # Runs that an earlier release began do not say.
+        form=parameters.get("extraction_format", "tuples"),
     )
     return extraction_json(found)
 
@@ -132,6 +134,7 @@ def _report(item: WorkItem, chat: ChatModel, parameters: Mapping[str, Any]) -> d
         "rank": report.rank,
         "rank_explanation": report.rank_explanation,
         "findings": [{"summary": f.summary, "explanation": f.explanation} for f in report.findings],
+        **({"unreadable": report.unreadable} if report.unreadable else {}),
     }
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import gc
 import importlib
+import logging
 import socket
 import time
 from collections.abc import Iterator
+
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from fileintel.errors import ServiceError
 from fileintel.graph.extract import extract_graph
@@ -16,6 +20,8 @@ from fileintel.graph.summarize import summarize_descriptions
 from fileintel.model import ChatAnswer, ChatRequest
 from fileintel.store import engine, health
 from fileintel.tasks import models
+
+logger = logging.getLogger(__name__)
 
 _REPORT = '{"title": "-", "summary": "-", "findings": [], "rating": 1, "rating_explanation": "-"}'
 _EXTRACTION = '("entity"<|>A<|>EVENT<|>a)##("relationship"<|>A<|>A<|>a<|>1)##<|COMPLETE|>'
@@ -58,6 +64,22 @@ def warm_up_asking() -> None:
     _spare_garbage_search()
 
 
+def warm_up_ringing() -> None:
+    """Reach the broker as bells do, which takes tens of milliseconds of CPU the first time; one that is away just now
+    leaves that to the first bell."""
+    from fileintel.tasks.app import app
+
+    try:
+        with app.producer_pool.acquire(block=True) as producer:
+            app.amqp.create_task_message("rehearsal", "query.plan", ["rehearsal"], {})
+            app.amqp.router.route({"queue": "rag_processing"}, "query.plan")
+            producer.connection.ensure_connection(max_retries=1, timeout=2)
+            # The pool of connections that messages are written through makes its first one here.
+            producer.channel.client.ping()
+    except (OperationalError, RedisError) as error:
+        logger.warning("the broker is not warmed up: %s", type(error).__name__)
+
+
 def warm_up_computing() -> None:
     """Import GraphRAG's parts before the processes are forked, which then share them."""
     leave_out_litellm()
@@ -66,6 +88,8 @@ def warm_up_computing() -> None:
         "graphrag.query.context_builder.community_context",
         "graphrag.query.context_builder.local_context",
         "graphrag.query.context_builder.source_context",
+        "graphrag.query.context_builder.rate_prompt",
+        "graphrag.prompts.query.drift_search_system_prompt",
     ):
         importlib.import_module(module)
     models.tokenizer().count("rehearsal")

@@ -138,9 +138,11 @@ class Deployment:
         """Build a collection's index to the end."""
         return self.finish(bells.start_index(collection.id))
 
-    def ask(self, collection: Collection, question: str, mode: Any) -> tuple[list[tuple[str, dict[str, Any]]], Any]:
+    def ask(
+        self, collection: Collection, question: str, mode: Any, **options: Any
+    ) -> tuple[list[tuple[str, dict[str, Any]]], Any]:
         """Ask and return (all events, the stored query)."""
-        query = queries.create(collection.id, question, mode)
+        query = queries.create(collection.id, question, mode, **options)
         bells.ring_query(query.id)
         heard = [event for event in events.follow(query.id, 120) if event[0] != "wait"]
         return heard, queries.get(query.id)

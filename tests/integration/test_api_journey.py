@@ -99,7 +99,7 @@ def test_status_of_the_run(api: Api, journey: Journey) -> None:
     assert told.code == 0 and "complete" in told.out and "extract_graph" in told.out
 
 
-@pytest.mark.parametrize("mode", ["basic", "local", "global", "auto"])
+@pytest.mark.parametrize("mode", ["basic", "local", "global", "drift", "graph", "auto"])
 def test_an_answer_streams_with_citations(api: Api, journey: Journey, mode: str) -> None:
     heard = ask(api.client(), "journey", QUESTION, mode)
     kind, answer = heard[-1]
@@ -119,6 +119,11 @@ def test_a_question_by_the_command_line(api: Api, journey: Journey) -> None:
     told = api.cli("query", "journey", QUESTION, "--mode", "basic")
     assert told.code == 0 and told.err == ""
     assert "Greta Lind" in told.out and "[1] fact.txt" in told.out and "scripted" in told.out
+    graph = api.cli(
+        "graphrag", "query", "journey", QUESTION, "--mode", "drift", "--response-type", "One line", "--json"
+    )
+    assert graph.code == 0, graph.err
+    assert (graph.json["answer"]["mode"], graph.json["response_type"]) == ("drift", "Line")
     whole = api.cli("query", "journey", QUESTION, "--mode", "basic", "--json")
     assert whole.code == 0 and whole.err == ""
     assert whole.json["state"] == "complete" and whole.json["question"] == QUESTION

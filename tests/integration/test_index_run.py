@@ -6,11 +6,15 @@ import time
 
 import pytest
 from deployment import Deployment, wait_for
+from llm_script import BAD_ANSWER
 from llm_server import corpus
 
 from fileintel.errors import ConflictError
+from fileintel.graph.asking import ASKED_AGAIN
 from fileintel.store import collections, documents, graph, retrieval, runs, versions, work, workers
+from fileintel.store.engine import rows
 from fileintel.tasks import bells
+from fileintel.tasks.index import BAD_ANSWER_ATTEMPTS
 
 
 def test_graph_is_the_one_the_texts_state(deployment: Deployment) -> None:
@@ -107,11 +111,17 @@ def test_unusable_answers_fail_the_run_by_name_and_leave_what_is_published(deplo
     deployment.upload(collection, "more.txt", corpus(9, 5, padding=7).texts[8].encode())
     deployment.settle(collection)
     deployment.llm.configure(bad_answer_rate=1.0)
+    deployment.llm.reset()
     run = deployment.build(collection)
     assert run.state == "failed"
     assert run.error is not None and "extract_graph" in run.error
     failed = runs.failures(run.id)
-    assert failed and all(item["attempts"] == work.MAX_ATTEMPTS for item in failed)
+    # Twice, and each time asked again once.
+    assert failed and all(item["attempts"] == BAD_ANSWER_ATTEMPTS for item in failed)
+    assert all(item["error"].endswith("also when asked again") for item in failed)
+    assert deployment.llm.stats()["kinds"]["extract"]["count"] == 2 * BAD_ANSWER_ATTEMPTS * len(failed)
+    kept = rows("SELECT raw_answer FROM work_items WHERE run_id = :id AND state = 'failed'", id=run.id)
+    assert all(item["raw_answer"] == f"{BAD_ANSWER}{ASKED_AGAIN}{BAD_ANSWER}" for item in kept)
     assert collections.get(collection.id).published_version == first.id
     deployment.llm.configure(bad_answer_rate=0.0)
     deployment.llm.reset()

@@ -15,8 +15,9 @@ from llm_script import corpus, extract
 from merging import Graph, merge
 
 from fileintel.errors import ConflictError
-from fileintel.graph.extract import extraction_json, read_records
+from fileintel.graph.extract import extraction_json
 from fileintel.graph.merge import merge_entity, merge_relationship
+from fileintel.graph.records import read_records
 from fileintel.model import ChatAnswer, Collection, Extraction, RelationshipMention
 from fileintel.settings import load
 from fileintel.store import (

@@ -1,4 +1,4 @@
-"""Which worker serves what."""
+"""Which worker serves what, and what they say of the model server."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import json
 import subprocess
 import sys
 
-from deployment import Deployment
+from deployment import Api, Deployment, wait_for
+from llm_script import corpus
+
+from fileintel.store import model_servers, queries
+from fileintel.tasks import bells
 
 
 def test_two_workers_serve_seven_queues(deployment: Deployment) -> None:
@@ -36,6 +40,34 @@ def test_both_workers_answer_their_health_check(deployment: Deployment) -> None:
         command = [sys.executable, "-m", "fileintel", "worker", name, "--ping"]
         asked = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert asked.returncode == 0 and "1 node online" in asked.stdout, asked.stderr
+
+
+def test_a_failing_model_server_is_named_wherever_one_waits_for_it(deployment: Deployment, api: Api) -> None:
+    collection = deployment.collection("outage", corpus(3, 5, padding=13).texts)
+    deployment.llm.configure(error_rate=1.0)
+    run = bells.start_index(collection.id)
+    asked = queries.create(collection.id, "Who knows whom?", "basic")
+    bells.ring_query(asked.id)
+    wait_for(model_servers.failing, 30, "a worker's word on the failing server")
+    with api.client() as client:
+        # The chat model's failure from one worker, the embedding model's from the other.
+        shown = client.get(f"/api/v2/index-runs/{run.id}").json()["failing_model_servers"]
+        assert all(deployment.llm.base_url in one["error"] and "HTTP 500" in one["error"] for one in shown)
+        heard: list[str] = []
+        with client.stream("GET", f"/api/v2/queries/{asked.id}/events") as stream:
+            for line in stream.iter_lines():
+                heard.append(line)
+                if line.startswith("data:"):
+                    break
+    assert heard[-2] == "event: waiting" and "HTTP 500" in heard[-1]
+    outcome = api.cli("health")
+    assert outcome.code == 1 and "HTTP 500" in outcome.out and "(since" in outcome.out
+    assert "HTTP 500" in api.cli("graphrag", "status", "outage").out
+    deployment.llm.configure(error_rate=0.0)
+    ended = deployment.finish(run)
+    assert ended.state == "complete", ended.error
+    wait_for(lambda: not model_servers.failing(), 60, "the end of the outage")
+    assert api.cli("health").code == 0
 
 
 def test_gevent_worker_refuses_to_block_its_hub(deployment: Deployment) -> None:

@@ -80,7 +80,8 @@ def _build(collection: str, wanted: dict[str, Any], *, wait: bool, yes: bool, as
     if as_json:
         output.print_json({**ended, "graph": graph})
     elif run["state"] == "complete":
-        output.facts(_facts(run) | graph["counts"])
+        lost = f"{ended['unreadable']} fragments of the model's answers" if ended["unreadable"] else None
+        output.facts(_facts(run) | {"unreadable": lost} | graph["counts"])
     if run["state"] != "complete":
         raise RunFailedError(f"index run {run['id']} is {run['state']}{_reason(ended)}")
 
@@ -129,7 +130,7 @@ def _facts(run: dict[str, Any]) -> dict[str, object]:
 def status(collection: Name, as_json: output.Json = False) -> None:
     """Show the collection's newest index run and the graph questions are answered from."""
     from fileintel.cli.client import connect, part
-    from fileintel.cli.progress import time_left
+    from fileintel.cli.progress import failure, time_left
 
     where = f"/collections/{part(collection)}"
     with connect() as api:
@@ -143,9 +144,11 @@ def status(collection: Name, as_json: output.Json = False) -> None:
         output.line(f"never indexed: `fileintel graphrag index {collection}` builds the graph")
         return
     published = graph["version"]
+    lost = progress["unreadable"]
     output.facts(
         _facts(progress["run"])
         | {
+            "unreadable": f"{lost} fragments of the model's answers" if lost else None,
             "why": _reason(progress).removeprefix(": ") or None,
             "published": "none yet" if published is None else f"version {published}",
         }
@@ -170,6 +173,8 @@ def status(collection: Name, as_json: output.Json = False) -> None:
         output.line()
         left = time_left(progress)
         output.line(f"{progress['calls_in_flight']} calls in flight" + (f", {left}" if left else ""))
+        for server in progress["failing_model_servers"]:
+            output.line(failure(server))
 
 
 @app.command()

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from fileintel.cli import output
+from fileintel.cli import query as asking
 from fileintel.cli.collection import Name
 
 app = typer.Typer()
@@ -141,3 +142,18 @@ def rollback(
         output.print_json(found["items"])
     else:
         output.line(f"questions to {collection} are answered from index version {version}")
+
+
+@app.command()
+def query(
+    collection: Name,
+    question: asking.Question,
+    mode: asking.ModeOption = asking.Mode.GRAPH,
+    community_level: asking.CommunityLevel = None,
+    response_type: asking.ResponseType = None,
+    dynamic: asking.Dynamic = False,
+    wait: asking.Wait = 600,
+    as_json: output.Json = False,
+) -> None:
+    """Ask the collection's graph a question, as `fileintel query` does."""
+    asking.query(collection, question, mode, community_level, response_type, dynamic, wait, as_json)

@@ -28,7 +28,7 @@ from fileintel.llm.embedded.lanes import LATER, URGENT, Lanes
 _MAX_TEXTS = 2048  # of one embeddings request, as OpenAI has it
 _URGENT_TEXTS = 2  # an embeddings request this small is a question's
 _PIECE = 6  # words a streamed piece carries
-_QUESTION_STAGES = frozenset(("answer", "global_map", "global_reduce"))
+_QUESTION_STAGES = frozenset(("answer", "global_map", "global_reduce", "rate_report", "drift_primer", "drift_local"))
 _DESCRIPTIONS = {
     CHAT_MODEL: (
         "Extractive: it quotes and ranks sentences of the texts it is given and never writes its own. "

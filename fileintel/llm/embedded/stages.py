@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fileintel.errors import InputError
 from fileintel.llm.embedded.answer import answer
+from fileintel.llm.embedded.drift import drift_local, drift_primer, rate_report
 from fileintel.llm.embedded.evidence import Source
 from fileintel.llm.embedded.extract import extract_graph
 from fileintel.llm.embedded.language import reader
@@ -71,6 +72,28 @@ class ReduceInputs(_Inputs):
     sources: list[Source] = []
 
 
+class RateInputs(_Inputs):
+    """Inputs of rate_report."""
+
+    question: str
+    report: Report
+
+
+class PrimerInputs(_Inputs):
+    """Inputs of drift_primer."""
+
+    question: str
+    reports: list[Report]
+
+
+class FollowUpInputs(_Inputs):
+    """Inputs of drift_local; `follow_up` found the sources, which are read for the question."""
+
+    question: str
+    follow_up: str
+    sources: list[Source] = []
+
+
 _INPUTS: Mapping[str, type[_Inputs]] = {
     "extract_graph": ExtractInputs,
     "summarize_descriptions": SummarizeInputs,
@@ -78,6 +101,9 @@ _INPUTS: Mapping[str, type[_Inputs]] = {
     "answer": AnswerInputs,
     "global_map": MapInputs,
     "global_reduce": ReduceInputs,
+    "rate_report": RateInputs,
+    "drift_primer": PrimerInputs,
+    "drift_local": FollowUpInputs,
 }
 STAGES = tuple(_INPUTS)
 
@@ -122,4 +148,10 @@ class Models:
                 return global_map(given.question, given.reports, self._minilm)
             case ReduceInputs():
                 return global_reduce(given.question, given.points, given.sources, self._reader, self._minilm)
+            case RateInputs():
+                return rate_report(given.question, given.report, self._minilm)
+            case PrimerInputs():
+                return drift_primer(given.question, given.reports, self._minilm)
+            case FollowUpInputs():
+                return drift_local(given.question, given.sources, self._reader, self._minilm)
         raise AssertionError(name)

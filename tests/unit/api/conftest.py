@@ -19,6 +19,7 @@ from fileintel import settings
 from fileintel.errors import ConflictError, NotFoundError
 from fileintel.model import ApiKey, Collection, Document, IndexRun, Job, Query, StepProgress
 from fileintel.store.completeness import Check
+from fileintel.store.model_servers import FailingModelServer
 
 AT = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 UNFINISHED = ("queued", "processing")
@@ -39,6 +40,7 @@ class Store:
         self.worker: Callable[[Job], dict[str, Any]] = lambda job: {}
         self.rung: list[tuple[str, Any]] = []
         self.events: list[tuple[str, dict[str, Any]]] = []
+        self.failing: list[FailingModelServer] = []
         self._numbers = itertools.count(1)
 
     def key(self, *scopes: str, collections: tuple[str, ...] | None = None) -> dict[str, str]:
@@ -130,9 +132,11 @@ class Store:
         self.keys[secret] = dataclasses.replace(self.keys[secret], name=name)
         return self.keys[secret], secret
 
-    def create_query(self, collection_id: str, question: str, mode: Any) -> Query:
+    def create_query(self, collection_id: str, question: str, mode: Any, **options: Any) -> Query:
         number = f"q{next(self._numbers)}"
-        self.queries[number] = Query(number, collection_id, question, mode, "queued", None, None, None, AT, None)
+        self.queries[number] = Query(
+            number, collection_id, question, mode, "queued", None, None, None, AT, None, **options
+        )
         return self.queries[number]
 
     def cancel(self, run_id: int) -> IndexRun:
@@ -167,6 +171,8 @@ class Store:
             "store.runs.progress": lambda id_: steps,
             "store.runs.failures": lambda id_: [],
             "store.runs.calls_in_flight": lambda: 150,
+            "store.work.unreadable": lambda id_: 2,
+            "store.model_servers.failing": lambda: self.failing,
             "store.runs.cancel": self.cancel,
             "store.runs.latest": lambda c: next(
                 (r for r in reversed(self.runs.values()) if r.collection_id == c), None

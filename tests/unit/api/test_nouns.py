@@ -14,10 +14,13 @@ from fileintel.api import shapes, streams
 from fileintel.api.pace import Pace
 from fileintel.errors import ServiceError
 from fileintel.model import ApiKey, Collection, Document, IndexRun, Query
+from fileintel.store.model_servers import FailingModelServer
 from fileintel.tasks import events
 
-from .conftest import Store
+from .conftest import AT, Store
 from .test_problems import problem
+
+FAILING = FailingModelServer("the model server http://m cannot be reached", AT)
 
 
 def test_collections(api: TestClient, scene: SimpleNamespace) -> None:
@@ -52,9 +55,14 @@ def test_index_runs(api: TestClient, store: Store, scene: SimpleNamespace) -> No
     shown = api.get(where, headers=scene.read).json()
     assert shown["steps"][0] == {"step": "extract_graph", "pending": 90, "leased": 150, "done": 352, "failed": 0}
     assert (shown["calls_in_flight"], shown["eta_seconds"], shown["failures"]) == (150, None, [])
+    assert (shown["unreadable"], shown["failing_model_servers"]) == (2, [])
+    store.failing = [FAILING]
+    told = {"error": "the model server http://m cannot be reached", "since": "2026-03-02T09:30:00Z"}
+    assert api.get(where, headers=scene.read).json()["failing_model_servers"] == [told]
     listed = api.get("/api/v2/collections/minutes/index-runs", headers=scene.read).json()
     assert len(listed["items"]) == 1
     assert api.post(f"{where}/cancel", headers=scene.write).json()["state"] == "cancelled"
+    assert api.get(where, headers=scene.read).json()["failing_model_servers"] == []
     problem(api.post(f"{where}/cancel", headers=scene.write), 409)
     problem(api.post(f"{where}/cancel", headers=scene.read), 403)
     problem(api.get("/api/v2/index-runs/999", headers=scene.read), 404)
@@ -93,8 +101,36 @@ def test_questions(api: TestClient, store: Store, scene: SimpleNamespace) -> Non
     problem(api.get("/api/v2/queries/nowhere", headers=scene.read), 404)
 
 
+def test_question_options(api: TestClient, store: Store, scene: SimpleNamespace) -> None:
+    body = {
+        "question": "Who?",
+        "community_level": 1,
+        "response_type": " Single \t sentence ",
+        "dynamic_selection": True,
+    }
+    query = api.post("/api/v2/collections/minutes/queries", json=body, headers=scene.read).json()
+    assert (query["community_level"], query["response_type"], query["dynamic_selection"]) == (
+        1,
+        "Single sentence",
+        True,
+    )
+
+
 @pytest.mark.parametrize(
-    "body", [{}, {"question": ""}, {"question": " \n"}, {"question": "x" * 9000}, {"question": "?", "mode": "deep"}]
+    "body",
+    [
+        {},
+        {"question": ""},
+        {"question": " \n"},
+        {"question": "x" * 9000},
+        {"question": "?", "mode": "deep"},
+        {"question": "?", "community_level": -1},
+        {"question": "?", "mode": "basic", "community_level": 1},
+        {"question": "?", "mode": "local", "dynamic_selection": True},
+        {"question": "?", "response_type": ""},
+        {"question": "?", "response_type": "one\x1bline"},
+        {"question": "?", "response_type": "x" * 201},
+    ],
 )
 def test_bad_questions(api: TestClient, scene: SimpleNamespace, body: Any) -> None:
     problem(api.post("/api/v2/collections/minutes/queries", json=body, headers=scene.read), 422)
@@ -110,8 +146,9 @@ def test_questions_nothing_can_answer_yet(api: TestClient, store: Store, scene: 
             store.document(scene.secret, "x", state)
         details.append(problem(api.post(where, json=question, headers=scene.read), 409)["detail"])
     assert "document add secret" in details[0] and "says why" in details[1] and "wait" in details[2]
-    answer = api.post("/api/v2/collections/minutes/queries", json={**question, "mode": "global"}, headers=scene.read)
-    assert "graphrag index minutes" in problem(answer, 409)["detail"]
+    for mode in ("local", "global", "drift", "graph"):
+        answer = api.post("/api/v2/collections/minutes/queries", json={**question, "mode": mode}, headers=scene.read)
+        assert "graphrag index minutes" in problem(answer, 409)["detail"]
 
 
 def stream(api: TestClient, query_id: str, headers: dict[str, str]) -> list[tuple[str, Any]]:
@@ -119,6 +156,27 @@ def stream(api: TestClient, query_id: str, headers: dict[str, str]) -> list[tupl
     assert answer.headers["content-type"].startswith("text/event-stream")
     blocks = [block.split("\n") for block in answer.text.strip().split("\n\n") if not block.startswith(":")]
     return [(lines[0].removeprefix("event: "), json.loads(lines[1].removeprefix("data: "))) for lines in blocks]
+
+
+def test_status_names_the_model_servers_that_fail(api: TestClient, store: Store, scene: SimpleNamespace) -> None:
+    shown = api.get("/api/v2/status", headers=scene.read).json()
+    assert (shown["calls_in_flight"], shown["failing_model_servers"]) == (150, [])
+    store.failing = [FAILING]
+    (told,) = api.get("/api/v2/status", headers=scene.read).json()["failing_model_servers"]
+    assert told["error"] == FAILING.error
+    problem(api.get("/api/v2/status"), 401)
+
+
+def test_a_stream_says_what_it_waits_for(
+    api: TestClient, store: Store, scene: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "_QUIET_SECONDS", 0.0)
+    query = store.create_query(scene.minutes.id, "Why?", "basic")
+    store.events = [("wait", {}), ("delta", {"text": "It"}), ("answer", {"text": "It"})]
+    assert stream(api, query.id, scene.read) == store.events[1:]
+    store.failing = [FAILING]
+    waiting = ("waiting", {"error": FAILING.error, "since": str(FAILING.since)})
+    assert stream(api, query.id, scene.read) == [waiting, *store.events[1:]]
 
 
 def test_events(api: TestClient, store: Store, scene: SimpleNamespace) -> None:
@@ -209,6 +267,7 @@ def test_openapi_is_complete(api: TestClient, scene: SimpleNamespace) -> None:
         (Document, shapes.DOCUMENT),
         (IndexRun, shapes.RUN),
         (shapes.IndexProgress, shapes.PROGRESS),
+        (shapes.Status, shapes.STATUS),
         (Query, shapes.QUERY),
         (ApiKey, shapes.KEY),
     ],

@@ -47,6 +47,8 @@ def progress_of(state: str = "running", **more: Any) -> dict[str, Any]:
         "eta_seconds": 90.0,
         "failures": [],
         "retrying": [],
+        "unreadable": 0,
+        "failing_model_servers": [],
         **more,
     }
 
@@ -93,6 +95,7 @@ class Outcome:
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
     found = Answers({"GET /collections/minutes": COLLECTION, "GET /collections": page(COLLECTION)})
+    found.canned["GET /status"] = {"version": "0", "calls_in_flight": 0, "failing_model_servers": []}
     transport = httpx.MockTransport(found)
     monkeypatch.setattr(client, "connect", lambda: client.Api("http://127.0.0.1:8700", "k", transport))
     monkeypatch.setattr(progress, "_POLL_SECONDS", 0.0)

@@ -246,6 +246,24 @@ def test_query(run: Run, asked: Answers) -> None:
     assert told.json["answer"]["text"] == ANSWER["text"] and told.err == ""
 
 
+def test_query_options(run: Run, asked: Answers) -> None:
+    options = ("--community-level", "2", "--response-type", "Single sentence", "--dynamic")
+    for command, mode in ((("query",), "auto"), (("graphrag", "query"), "graph")):
+        asked.asked.clear()
+        outcome = run(*command, "minutes", "Who?", *options)
+        assert outcome.code == 0 and outcome.out.startswith("It was Ines Brandt [1].\n")
+        assert json.loads(asked.asked[0].content) == {
+            "question": "Who?",
+            "mode": mode,
+            "community_level": 2,
+            "response_type": "Single sentence",
+            "dynamic_selection": True,
+        }
+    asked.asked.clear()
+    assert run("graphrag", "query", "minutes", "Who?", "--mode", "drift", "--no-dynamic", "--json").code == 0
+    assert json.loads(asked.asked[0].content) == {"question": "Who?", "mode": "drift"}
+
+
 def test_an_answer_that_begins_anew_or_changes_is_shown_whole(run: Run, asked: Answers) -> None:
     asked.canned["GET /queries/q1/events"] = sse(
         ("delta", {"text": "It w"}), ("restart", {}), ("delta", {"text": "It was\x1b Ines [9]"}), ("answer", ANSWER)
@@ -298,6 +316,47 @@ def test_tasks(run: Run, answers: Answers) -> None:
     shown = run("tasks").out
     assert "extract_graph" in shown and "Who?" in shown and "minutes" in shown
     assert set(run("tasks", "--json").json) == {"index_runs", "documents", "queries"}
+
+
+FAILING = {"error": "the model server http://m cannot be reached", "since": AT}
+
+
+def test_health_names_a_model_server_that_fails(run: Run, answers: Answers) -> None:
+    good = {"ok": True, "detail": "ok"}
+    answers.canned["GET /health/ready"] = {"status": "ready", "parts": {"database": good}}
+    answers.canned["GET /status"] = {"version": "0", "calls_in_flight": 0, "failing_model_servers": [FAILING]}
+    outcome = run("health")
+    assert outcome.code == 1 and "cannot work: model server 1" in outcome.err
+    assert "http://m cannot be reached (since" in outcome.out
+    shown = run("health", "--json").json
+    assert (shown["ready"], shown["parts"]["model server 1"]["ok"]) == (False, False)
+    # Without a key what can be said is said.
+    answers.canned["GET /status"] = problem(401, "no API key")
+    outcome = run("health")
+    assert outcome.code == 0 and "not looked at: no API key" in outcome.err
+
+
+def test_a_waiting_run_names_the_model_server_that_fails(run: Run, answers: Answers) -> None:
+    answers.canned |= {
+        "POST /collections/minutes/index-runs": RUN,
+        "GET /collections/minutes/index-runs": page(RUN),
+        "GET /collections/minutes/graph": {"version": 7, "counts": {"entities": 1}},
+        "GET /index-runs/7": [progress_of(failing_model_servers=[FAILING]), progress_of("complete", unreadable=3)],
+    }
+    outcome = run("graphrag", "index", "minutes", "--wait")
+    assert "http://m cannot be reached (since" in outcome.err
+    assert "3 fragments of the model's answers" in outcome.out
+    answers.canned["GET /index-runs/7"] = progress_of(failing_model_servers=[FAILING])
+    outcome = run("graphrag", "status", "minutes")
+    assert "http://m cannot be reached (since" in outcome.out and "unreadable" not in outcome.out
+
+
+def test_a_waiting_question_names_the_model_server_that_fails_once(run: Run, asked: Answers) -> None:
+    asked.canned["GET /queries/q1/events"] = sse(("waiting", FAILING), ("waiting", FAILING), ("answer", ANSWER))
+    outcome = run("query", "minutes", "Who?")
+    assert outcome.code == 0
+    assert outcome.err.count("waiting: the model server http://m cannot be reached (since") == 1
+    assert run("query", "minutes", "Who?", "--json").json["answer"]["text"] == ANSWER["text"]
 
 
 def test_health(run: Run, answers: Answers) -> None:

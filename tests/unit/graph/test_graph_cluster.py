@@ -8,7 +8,7 @@ from llm_script import corpus, extract
 from merging import Graph, merge
 
 from fileintel.graph.cluster import create_communities
-from fileintel.graph.extract import HIGHEST_STRENGTH, read_records
+from fileintel.graph.records import HIGHEST_STRENGTH, read_records
 from fileintel.model import EntityMention, Extraction, RelationshipMention
 
 

@@ -9,7 +9,7 @@ from llm_script import corpus, extract
 from merging import Graph, merge
 
 from fileintel.graph.cluster import create_communities
-from fileintel.graph.extract import read_records
+from fileintel.graph.records import read_records
 from fileintel.model import Community, Edge
 
 

@@ -14,8 +14,9 @@ from merging import Graph, merge
 
 from fileintel.graph.cluster import create_communities
 from fileintel.graph.contexts import ReportContext, brought_relationships, report_context
-from fileintel.graph.extract import extract_graph, read_records
+from fileintel.graph.extract import extract_graph
 from fileintel.graph.graphrag_model import GraphRagTokenizer
+from fileintel.graph.records import read_records
 from fileintel.graph.report import community_report
 from fileintel.graph.summarize import summarize_descriptions
 from fileintel.llm.tokens import Tokenizer

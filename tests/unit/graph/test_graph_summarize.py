@@ -5,6 +5,7 @@ import logging
 import pytest
 
 from fileintel.errors import ModelAnswerError, ModelServerError
+from fileintel.graph.asking import ASKED_AGAIN
 from fileintel.graph.graphrag_model import GraphRagModel, drive
 from fileintel.graph.summarize import summarize_descriptions
 from fileintel.llm.tokens import Tokenizer
@@ -60,10 +61,53 @@ def test_staged_takes_one_call_whatever_the_length(chat):
     assert request.stage == Stage("summarize_descriptions", inputs)
 
 
-@pytest.mark.parametrize("answer", ["", " \n"])
-def test_an_empty_answer_is_refused(chat, answer):
-    with pytest.raises(ModelAnswerError, match="ALICE"):
-        summarize(chat(answer), ["a", "b"])
+@pytest.mark.parametrize("answer", ["", " \n", "<think>Alice, Alice… what was she", "```\n```", '""'])
+def test_an_answer_without_text_is_asked_for_once_more_and_then_refused(chat, answer):
+    asked = chat(answer, "Both.")
+    assert summarize(asked, ["a", "b"]) == "Both."
+    assert asked.requests[1].messages[0] == asked.requests[0].messages[0]
+    with pytest.raises(ModelAnswerError, match="summary is empty, also when asked again") as raised:
+        summarize(chat(answer, answer), ["a", "b"])
+    assert raised.value.raw == f"{answer}{ASKED_AGAIN}{answer}"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "<think>Hm, <b>two</b> of them.</think>\n\nBoth said it.",
+        "Let me see.\n</think>\nBoth said it.",
+        "<|channel|>analysis<|message|>Two.<|end|><|start|>assistant<|channel|>final<|message|>Both said it.<|return|>",
+        "```\nBoth said it.\n```",
+        "```text\nBoth said it.```",
+        '"Both said it."',
+        "“Both said it.”",
+        '```json\n{"description": "Both said it."}\n```',
+    ],
+)
+def test_what_stands_around_a_summary_is_left_out(chat, answer):
+    assert summarize(chat(answer), ["a", "b"]) == "Both said it."
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '"Yes," said both, "it is."',
+        "Use ```code``` here.",
+        "Both said a<b, and </think is no tag.",
+        '{"one": "a", "two": "b"}',
+        "{not JSON}",
+        "Ha, ha, ha, ha, ha, ha, ha!",
+    ],
+)
+def test_what_belongs_to_a_summary_stays(chat, answer):
+    assert summarize(chat(answer), ["a", "b"]) == answer
+
+
+def test_endless_repetition_is_cut_to_its_first_round(chat):
+    sentence = "The harbour belongs to Alice, who has run it for years. "
+    summary = summarize(chat("She is known. " + sentence * 400 + sentence[:20]), ["a", "b"])
+    assert summary.startswith("She is known. The harbour belongs to Alice, who has run it for")
+    assert len(summary) <= len("She is known. " + sentence)
 
 
 def test_errors_of_the_chat_model_are_raised_and_not_logged(chat, caplog):

@@ -14,6 +14,7 @@ from llm_server import ScriptedServer, running
 from fileintel.errors import ConfigurationError, ModelAnswerError, ModelRequestError, ModelServerError
 from fileintel.llm import client as client_module
 from fileintel.llm.client import EmbeddingClient, OpenAIClient
+from fileintel.llm.refusals import Dialect
 from fileintel.model import ChatRequest, Message, Stage
 
 KEY = "sk-secret-0123456789"
@@ -220,6 +221,38 @@ def test_a_key_that_no_header_can_carry_is_refused_unseen() -> None:
     assert "sk-" not in str(caught.value)
 
 
+@pytest.mark.parametrize("status", [200, 404, 405])
+def test_a_server_that_answers_is_there_whatever_it_says_of_its_models(status: int) -> None:
+    answering(httpx.Response(status, text="no list")).check()
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(500, ModelServerError), (401, ModelRequestError), (403, ModelRequestError)]
+)
+def test_a_server_that_fails_or_refuses_the_key_is_named(status: int, error: type[Exception]) -> None:
+    with pytest.raises(error, match="the model server http://models.example/v1"):
+        answering(httpx.Response(status)).check()
+
+
+def test_a_look_at_a_server_does_not_wait_as_long_as_for_an_answer(server: ScriptedServer) -> None:
+    seen: list[dict[str, float]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.extensions["timeout"])
+        if len(seen) == 1:
+            raise httpx.ReadTimeout("timed out", request=request)
+        return completion()
+
+    client = answering(answer, timeout=300.0)
+    with pytest.raises(ModelServerError, match="within 10 s"):
+        client.check()
+    client.complete(HELLO)
+    assert [limits["read"] for limits in seen] == [10.0, 300.0]
+    with pytest.raises(ModelServerError, match="cannot be reached: .*refused") as caught:
+        OpenAIClient("http://127.0.0.1:9/v1").check()
+    assert "HTTPConnection" not in str(caught.value)
+
+
 # --- what servers do not take ---
 
 
@@ -269,6 +302,67 @@ def test_what_is_not_taken_is_left_out_step_by_step() -> None:
     assert set(bodies[-1]) == {"model", "messages", "max_completion_tokens"}
     answering(answer).complete(request)
     assert len(bodies) == 6
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (400, "response_format.type json_schema is not supported"),
+        (400, "This model does not support response format `json_schema`"),
+        (400, "Failed to initialize samplers: failed to parse grammar"),
+        (422, "guided decoding is not enabled on this server"),
+        (400, "Structured output is not available for this model"),
+        (500, "failed to parse grammar"),
+        (501, "json_mode: not implemented"),
+    ],
+)
+def test_a_refused_schema_falls_to_json_object_and_then_to_plain_text(status: int, said: str) -> None:
+    formats: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        formats.append((json.loads(request.content).get("response_format") or {}).get("type"))
+        return completion() if formats[-1] is None else httpx.Response(status, json={"error": {"message": said}})
+
+    request = ChatRequest("m", HELLO.messages, json_schema=SCHEMA)
+    assert answering(answer).complete(request).content == "hi"
+    assert formats == ["json_schema", "json_object", None]
+    # Remembered for the server and this model, not for another one.
+    answering(answer).complete(request)
+    assert formats[3:] == [None]
+    answering(answer).complete(ChatRequest("other", HELLO.messages, json_schema=SCHEMA))
+    assert formats[4:] == ["json_schema", "json_object", None]
+
+
+def test_a_server_that_takes_a_schema_but_no_json_object_is_sent_the_schema() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        kind = json.loads(request.content)["response_format"]["type"]
+        said = {"error": "'response_format.type' must be 'json_schema' or 'text'"}
+        return completion() if kind == "json_schema" else httpx.Response(400, json=said)
+
+    assert answering(answer).complete(ChatRequest("m", HELLO.messages, json_schema=SCHEMA)).content == "hi"
+
+
+def test_a_failure_of_the_server_that_is_about_no_format_stays_one() -> None:
+    failing = httpx.Response(500, json={"error": "out of memory"})
+    with pytest.raises(ModelServerError):
+        answering(failing).complete(ChatRequest("m", HELLO.messages, json_schema=SCHEMA))
+    with pytest.raises(ModelServerError):
+        answering(httpx.Response(500, json={"error": "failed to parse grammar"})).complete(HELLO)
+    assert not client_module._dialects
+
+
+def test_a_call_in_flight_does_not_unlearn_what_others_learned() -> None:
+    learned = Dialect(json_schema=False, json_object=False, tokens_field="max_completion_tokens")
+    late = Dialect(json_schema=False, temperature=False)
+    both = Dialect(json_schema=False, json_object=False, tokens_field="max_completion_tokens", temperature=False)
+    assert late.without(learned) == learned.without(late) == both
+
+
+def test_an_error_under_status_200_is_the_servers() -> None:
+    said = httpx.Response(200, json={"error": {"message": f"upstream of {KEY} is down", "code": 502}})
+    with pytest.raises(ModelServerError, match="failed: upstream of") as caught:
+        answering(said).complete(HELLO)
+    assert KEY not in str(caught.value)
 
 
 # --- stream ---

@@ -175,3 +175,26 @@ def test_a_verb_said_in_other_words_is_no_reason_to_refuse(models: Models) -> No
     sources = [{"number": 1, "text": text, "document": "gauge"}]
     answer = models.complete("answer", {"question": "Which level did the flood gauge reach?", "sources": sources})
     assert "7 metres" in answer and "[1]" in answer
+
+
+def test_a_report_is_rated_by_what_it_says_to_the_question(models: Models) -> None:
+    def rating(question: str, report: dict[str, object]) -> int:
+        return int(json.loads(models.complete("rate_report", {"question": question, "report": report}))["rating"])
+
+    question = "Who rebuilt the northern pier?"
+    ratings = [rating(question, report) for report in REPORTS]
+    assert 1 <= ratings[0] <= 5 and ratings[1] == 0
+    assert [rating("Who grows tulips in Peru?", report) for report in REPORTS] == [0] * len(REPORTS)
+    assert [rating("What are the main themes?", report) for report in REPORTS] == [5] * len(REPORTS)
+
+
+def test_drift_proposes_the_reports_that_bear_on_it_and_quotes_what_they_lead_to(models: Models) -> None:
+    question = "Who rebuilt the northern pier?"
+    primer = json.loads(models.complete("drift_primer", {"question": question, "reports": REPORTS}))
+    assert primer["score"] > 0 and "[Data" not in primer["intermediate_answer"]
+    assert primer["follow_up_queries"] == [f"{question} Northern pier"]
+    inputs = {"question": "Why did the northern pier burn down?", "follow_up": "?", "sources": SOURCES}
+    finding = json.loads(models.complete("drift_local", inputs))
+    assert "steam crane" in finding["response"] and "[2]" in finding["response"] and finding["score"] > 0
+    inputs["question"] = "Who is the mayor of Hamburg?"
+    assert json.loads(models.complete("drift_local", inputs))["score"] == 0

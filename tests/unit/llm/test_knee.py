@@ -2,177 +2,188 @@
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import random
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import pytest
+from simulated_server import (
+    LATENCY,
+    Caller,
+    Server,
+    Simulation,
+    Work,
+    lognormal,
+    long_tailed,
+    ragged,
+    slowing,
+    steady,
+    thrashing,
+)
 
-from fileintel.llm.knee import Call, Knee, Outcome
-
-LATENCY = 0.35
-
-
-@dataclass
-class Server:
-    """A model server: `slots` calls at once and a queue; `slowdown` of each further call; 429 beyond `most`."""
-
-    slots: int = 10**9
-    latency: Callable[[random.Random], float] = lambda _: LATENCY
-    slowdown: float = 0.0
-    most: int = 10**9
-    retry_after: float | None = None
-    down: bool = False
-
-
-@dataclass
-class Simulation:
-    """Work without end put to a server through a Knee."""
-
-    knee: Knee
-    server: Server
-    work: int = 10**9
-    now: float = 0.0
-    done: int = 0
-    refused: int = 0
-    taken: int = 0
-    serving: int = 0
-    events: list[tuple[float, int, str, Call | None]] = field(default_factory=list)
-    queue: deque[Call] = field(default_factory=deque)
-    order: itertools.count[int] = field(default_factory=itertools.count)
-    random: random.Random = field(default_factory=lambda: random.Random(7))
-    limits: list[tuple[float, int]] = field(default_factory=list)
-    busy: list[tuple[float, int]] = field(default_factory=list)
-
-    def at(self, seconds: float, what: str, call: Call | None) -> None:
-        heapq.heappush(self.events, (self.now + seconds, next(self.order), what, call))
-
-    def run(self, until: float) -> Simulation:
-        self.admit()
-        while self.events and self.events[0][0] <= until:
-            self.now, _, what, call = heapq.heappop(self.events)
-            if call is not None:
-                self.end(what, call)
-            self.admit()
-        return self
-
-    def admit(self) -> None:
-        while self.work > 0 and self.knee.may_start(self.now):
-            self.work -= 1
-            self.arrive(self.knee.start(self.now))
-        if self.work > 0 and (wait := self.knee.next_change(self.now)) is not None:
-            self.at(wait + 1e-9, "tick", None)
-        self.limits.append((self.now, self.knee.limit))
-        self.busy.append((self.now, self.knee.in_flight))
-
-    def arrive(self, call: Call) -> None:
-        self.taken += 1
-        if self.server.down:
-            self.at(0.001, "failed", call)
-        elif self.serving + len(self.queue) >= self.server.most:
-            self.at(0.005, "overloaded", call)
-        elif self.serving >= self.server.slots:
-            self.queue.append(call)
-        else:
-            self.serve(call)
-
-    def serve(self, call: Call) -> None:
-        self.serving += 1
-        slower = 1 + self.server.slowdown * (self.serving - 1)
-        self.at(self.server.latency(self.random) * slower, "answered", call)
-
-    def end(self, what: str, call: Call) -> None:
-        outcome: Outcome = "answered"
-        if what == "answered":
-            self.done += 1
-            self.serving -= 1
-            while self.queue and self.serving < self.server.slots:
-                self.serve(self.queue.popleft())
-        else:
-            outcome = "overloaded" if what == "overloaded" else "failed"
-            self.refused += 1
-            self.work += 1
-        self.knee.finish(call, self.now, outcome, self.server.retry_after if what == "overloaded" else None)
-
-    def typical_limit(self, since: float) -> float:
-        """The limit that stood longest since then, to the nearest call."""
-        weights: dict[int, float] = {}
-        for (start, limit), (end, _) in itertools.pairwise([*self.limits, (self.now, 0)]):
-            if end > since:
-                weights[limit] = weights.get(limit, 0.0) + end - max(start, since)
-        return max(weights, key=lambda limit: weights[limit])
-
-    def mean_in_flight(self, since: float, until: float) -> float:
-        total = 0.0
-        for (start, busy), (end, _) in itertools.pairwise([*self.busy, (until, 0)]):
-            total += busy * max(0.0, min(end, until) - max(start, since))
-        return total / (until - since)
+from fileintel.llm.knee import Knee
 
 
-def ragged(spread: float) -> Callable[[random.Random], float]:
-    return lambda random: LATENCY * random.uniform(1 - spread, 1 + spread)
+def mean(length: Work) -> float:
+    return sum(length(random.Random(n)) for n in range(2000)) / 2000
 
 
-def long_tailed(random: random.Random) -> float:
-    return LATENCY * (0.2 + random.expovariate(1 / 0.8))
+def fraction(caller: Caller, server: Server, since: float, until: float) -> float:
+    """Throughput, as a share of the best that the server can do."""
+    return caller.rate(since, until) * mean(caller.length) / server.best(caller.knee.ceiling)
 
 
-def test_a_wide_server_is_full_within_one_latency_of_the_first_call() -> None:
-    simulation = Simulation(Knee(200), Server(), work=168).run(LATENCY * 0.5)
-    assert simulation.knee.in_flight == 168
-    simulation.run(100)
-    assert simulation.done == 168
-    assert simulation.now < 1.5 * LATENCY
+# --- opening ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("latency", [ragged(0.0), ragged(0.7), long_tailed])
-def test_a_wide_server_is_kept_busy(latency: Callable[[random.Random], float]) -> None:
-    simulation = Simulation(Knee(200), Server(latency=latency)).run(100 * LATENCY)
-    assert simulation.mean_in_flight(LATENCY, 100 * LATENCY) > 180
-    assert simulation.typical_limit(10 * LATENCY) == 200
+@pytest.mark.parametrize("ceiling", [200, 600])
+def test_few_long_calls_all_start_at_once_in_every_step(ceiling: int) -> None:
+    caller = Caller(Knee(ceiling), length=lambda _: 0.35, work=250)
+    simulation = Simulation(Server(), [caller]).run(5.0)
+    assert len(caller.done) == 250
+    for _ in range(3):
+        began = simulation.now
+        caller.length, caller.work = (lambda _: 3.5), 168
+        simulation.run(began + 0.05)
+        assert caller.knee.in_flight == 168
+        simulation.run(began + 3.5 + 168 * caller.start_seconds + 0.001)
+        assert (caller.knee.in_flight, caller.work) == (0, 0)
 
 
-@pytest.mark.parametrize("latency", [ragged(0.0), ragged(0.7), long_tailed])
-@pytest.mark.parametrize("slots", [8, 32, 128])
-def test_a_server_of_some_slots_gets_about_as_many_calls(slots: int, latency: Callable[[random.Random], float]) -> None:
-    simulation = Simulation(Knee(200), Server(slots=slots, latency=latency)).run(400 * LATENCY)
-    assert 0.75 * slots <= simulation.typical_limit(100 * LATENCY) <= 2 * slots
-    done = simulation.done
-    simulation.run(600 * LATENCY)
-    mean = sum(latency(random.Random(n)) for n in range(2000)) / 2000
-    assert simulation.done - done > 0.85 * slots * 200 * LATENCY / mean
+def test_a_fresh_limit_lets_200_calls_go_in_50_milliseconds() -> None:
+    caller = Caller(Knee(200), length=lambda _: 3.5)
+    Simulation(Server(), [caller]).run(0.05)
+    assert caller.knee.in_flight == 200
 
 
 def test_a_queue_shows_before_the_opening_calls_are_through() -> None:
-    simulation = Simulation(Knee(200), Server(slots=8)).run(12 * LATENCY)
-    assert simulation.knee.limit <= 50
+    caller = Caller(Knee(200))
+    Simulation(Server(slots=8), [caller]).run(12 * LATENCY)
+    assert caller.knee.limit <= 50
 
 
-def test_a_server_that_slows_down_with_its_batch_is_not_starved() -> None:
-    simulation = Simulation(Knee(200), Server(slowdown=0.002)).run(100 * LATENCY)
-    assert simulation.typical_limit(20 * LATENCY) == 200
-    narrow = Simulation(Knee(200), Server(slowdown=0.2)).run(600 * LATENCY)
-    assert narrow.typical_limit(300 * LATENCY) <= 50
+def test_calls_of_different_lengths_are_no_queue() -> None:
+    lengths = itertools.cycle([0.2, 3.0, 1.0, 0.5, 2.0])
+    caller = Caller(Knee(200), length=lambda _: next(lengths))
+    Simulation(Server(), [caller]).run(60)
+    assert caller.mean_in_flight(1, 60) > 180
+
+
+# --- finding the knee -------------------------------------------------------------------------------------------------
+
+SERVERS: dict[str, Callable[[], Server]] = {
+    "8 slots": lambda: Server(slots=8),
+    "32 slots": lambda: Server(slots=32),
+    "128 slots": lambda: Server(slots=128),
+    "a batch of 128 that slows to a half": lambda: Server(slots=128, stretch=slowing(1 / 128)),
+    "a batch without end that slows": lambda: Server(stretch=slowing(0.05)),
+    "thrashing beyond 64": lambda: Server(stretch=thrashing(64)),
+    "refusing beyond 16": lambda: Server(most=16, retry_after=1.0),
+    "refusing beyond 64": lambda: Server(most=64, retry_after=1.0),
+}
+
+
+@pytest.mark.parametrize("length", [steady, lognormal])
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_server_nothing_is_known_of_is_used_well_within_a_minute(name: str, length: Work) -> None:
+    server, caller = SERVERS[name](), Caller(Knee(600), length=length)
+    Simulation(server, [caller]).run(60)
+    assert fraction(caller, server, 40, 60) >= 0.8
+    assert len(caller.refused) <= 0.05 * (len(caller.done) + len(caller.refused))
+
+
+@pytest.mark.parametrize("length", [ragged, long_tailed])
+def test_a_wide_server_is_kept_busy(length: Work) -> None:
+    caller = Caller(Knee(200), length=length)
+    Simulation(Server(), [caller]).run(50)
+    assert caller.mean_in_flight(1, 50) > 180
+    assert caller.typical_limit(10, 50) == 200
+
+
+def test_a_server_of_512_slots_is_filled() -> None:
+    server, caller = Server(slots=512), Caller(Knee(600), length=lognormal, start_seconds=0.0001)
+    Simulation(server, [caller]).run(20)
+    assert fraction(caller, server, 10, 20) >= 0.85
+
+
+@pytest.mark.parametrize("length", [steady, long_tailed])
+def test_a_server_of_some_slots_gets_about_as_many_calls(length: Work) -> None:
+    caller = Caller(Knee(200), length=length)
+    Simulation(Server(slots=32), [caller]).run(120)
+    assert 24 <= caller.typical_limit(60, 120) <= 100
+
+
+CHANGES: dict[str, tuple[Server, Server]] = {
+    "fewer slots": (Server(slots=128), Server(slots=32)),
+    "more slots": (Server(slots=32), Server(slots=128)),
+    "a lower knee": (Server(stretch=thrashing(128)), Server(stretch=thrashing(32))),
+    "a lower level of refusal": (Server(most=128, retry_after=1.0), Server(most=32, retry_after=1.0)),
+}
+
+
+@pytest.mark.parametrize("length", [steady, ragged])
+@pytest.mark.parametrize("name", CHANGES)
+def test_it_follows_a_server_that_changes(name: str, length: Work) -> None:
+    before, after = CHANGES[name]
+    caller = Caller(Knee(600), length=length)
+    simulation = Simulation(before, [caller]).run(30)
+    simulation.server = after
+    simulation.run(60)
+    assert fraction(caller, after, 48, 60) >= 0.8
+
+
+def test_calls_that_become_longer_are_no_overload() -> None:
+    caller = Caller(Knee(200))
+    simulation = Simulation(Server(), [caller]).run(10)
+    caller.length = lambda random: 5 * steady(random)
+    simulation.run(60)
+    assert caller.mean_in_flight(30, 60) > 180
+
+
+SHARED: dict[str, Callable[[], Server]] = {
+    "slots": lambda: Server(slots=128),
+    "a batch": lambda: Server(slots=128, stretch=slowing(1 / 128)),
+    "refusing": lambda: Server(most=64, retry_after=1.0),
+}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_two_processes_share_a_server(name: str) -> None:
+    server = SHARED[name]()
+    callers = [Caller(Knee(200), length=lognormal) for _ in range(2)]
+    Simulation(server, callers).run(60)
+    assert sum(fraction(caller, server, 40, 60) for caller in callers) >= 0.8
+    together = sum(caller.rate(40, 60) for caller in callers)
+    assert min(caller.rate(40, 60) for caller in callers) >= together / 4
+
+
+def test_what_one_step_taught_is_kept_for_the_next_but_doubted() -> None:
+    caller = Caller(Knee(200), work=3000)
+    simulation = Simulation(Server(slots=8), [caller]).run(300)
+    learned = caller.typical_limit(100, simulation.now)
+    assert caller.knee.in_flight == 0
+    assert caller.knee.limit <= 2 * learned <= 60
+
+
+# --- overload ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("retry_after", [None, 0.5])
 @pytest.mark.parametrize("most", [8, 32, 128])
 def test_a_server_that_refuses_is_approached_from_below(most: int, retry_after: float | None) -> None:
-    simulation = Simulation(Knee(200), Server(most=most, retry_after=retry_after)).run(400 * LATENCY)
-    assert 0.6 * most <= simulation.typical_limit(100 * LATENCY) <= most
-    assert simulation.refused < 0.05 * simulation.done + 100
-    assert simulation.done > 0.6 * most * 400
+    caller = Caller(Knee(200))
+    Simulation(Server(most=most, retry_after=retry_after), [caller]).run(60)
+    assert 0.75 * most <= caller.typical_limit(20, 60) <= most
+    assert caller.rate(20, 60) > 0.8 * most / LATENCY
 
 
 def test_a_retry_after_is_kept() -> None:
-    simulation = Simulation(Knee(200), Server(most=16, retry_after=20.0)).run(LATENCY)
+    caller = Caller(Knee(200))
+    simulation = Simulation(Server(most=16, retry_after=20.0), [caller]).run(LATENCY)
     taken = simulation.taken
     simulation.run(19.9)
     assert simulation.taken == taken
-    assert simulation.knee.in_flight == 0
+    assert caller.knee.in_flight == 0
     simulation.run(21)
     assert simulation.taken > taken
 
@@ -190,36 +201,21 @@ def test_one_burst_of_refusals_halves_the_limit_once() -> None:
     assert knee.may_start(0.2) is False
 
 
+def test_a_refusal_ends_the_opening() -> None:
+    knee = Knee(200)
+    calls = [knee.start(0.0) for _ in range(32)]
+    knee.finish(calls.pop(), 0.001, "overloaded")
+    assert knee.limit == 16
+    assert knee.next_change(0.002) is None
+
+
 def test_a_server_that_is_down_is_asked_ever_more_seldom() -> None:
-    simulation = Simulation(Knee(200), Server(down=True)).run(60)
+    caller = Caller(Knee(200))
+    simulation = Simulation(Server(down=True), [caller]).run(60)
     assert simulation.taken < 600
     simulation.server.down = False
     simulation.run(60 + 30 + 40 * LATENCY)
-    assert simulation.knee.limit > 100
-
-
-def test_it_follows_a_server_that_changes() -> None:
-    simulation = Simulation(Knee(200), Server(slots=8)).run(400 * LATENCY)
-    simulation.server.slots = 128
-    simulation.run(1000 * LATENCY)
-    assert simulation.typical_limit(800 * LATENCY) >= 96
-    simulation.server.slots = 16
-    simulation.run(2000 * LATENCY)
-    assert simulation.typical_limit(1600 * LATENCY) <= 32
-
-
-def test_what_one_step_taught_is_kept_for_the_next_but_doubted() -> None:
-    simulation = Simulation(Knee(200), Server(slots=8), work=3000).run(10_000)
-    learned = simulation.typical_limit(0.5 * simulation.now)
-    assert simulation.knee.in_flight == 0
-    assert simulation.knee.limit <= 2 * learned <= 40
-
-
-def test_calls_of_different_lengths_are_no_queue() -> None:
-    lengths = itertools.cycle([0.2, 3.0, 1.0, 0.5, 2.0])
-    server = Server(latency=lambda _: next(lengths))
-    simulation = Simulation(Knee(200), server).run(60)
-    assert simulation.mean_in_flight(1, 60) > 170
+    assert caller.knee.limit > 100
 
 
 def test_a_ceiling_below_one_is_refused() -> None:

@@ -42,6 +42,22 @@ def test_quoted_words_are_the_quote():
     assert (citation.page, citation.heading) == (4, "History > The sale")
 
 
+@pytest.mark.parametrize(
+    ("text", "statement", "quote"),
+    [
+        ("It was sold (see Annex 4). Then it rained.", "It was sold (see Annex 4)", "It was sold (see Annex 4)."),
+        ("It was sold (see Annex 4) in May.", "It was sold (see Annex 4)", "It was sold (see Annex 4)"),
+        ("It was sold [by f(x)]! Then", "It was sold by f x", "It was sold [by f(x)]!"),
+        ("Rain fell. (He left the firm.) More.", "He left the firm.", "(He left the firm.)"),
+        ("The firm (as he left it) was sold.", "as he left it", "as he left it"),
+        ("It was (sold in May), he said.", "sold in May, he said", "(sold in May), he said."),
+    ],
+)
+def test_brackets_at_the_ends_of_a_quote(text, statement, quote):
+    found = QuoteFinder(text).find(statement)
+    assert found is not None and text[found.start : found.end] == quote
+
+
 def test_paraphrase_takes_the_nearest_sentence():
     citation = only("Norvik paid 4.2 million for the division in 2003 [1].")
     assert citation.quote.startswith("In March 2003") and citation.quote.endswith("euros.")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from fileintel.search import route
-from fileintel.search.routing import named_entities
+from fileintel.search.routing import named_entities, route_by_graph
 
 TITLES = (
     "ANNA WEISS",
@@ -91,3 +91,11 @@ def test_without_a_graph_everything_is_basic(question):
 )
 def test_named_entities(question, named):
     assert named_entities(question, TITLES) == named
+
+
+def test_by_the_graph_a_question_is_local_or_global():
+    titles = ("MARTA HALDEN", "NORVIK AG")
+    assert route_by_graph("What are the main themes?", entity_titles=titles).mode == "global"
+    assert route_by_graph("How is Halden related to Norvik AG?", entity_titles=titles).mode == "local"
+    fact = route_by_graph("How tall was Marta Halden?", entity_titles=titles)
+    assert (fact.mode, fact.entities) == ("local", ("MARTA HALDEN",))
