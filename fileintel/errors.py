@@ -40,6 +40,18 @@ class ConflictError(InputError):
     title = "conflict"
 
 
+class BudgetSpentError(ConflictError):
+    """A build may make no further LLM call before it is given a higher budget."""
+
+    title = "budget spent"
+
+
+class ConfirmationNeededError(ConflictError):
+    """A build costs more than what is begun without a person's word."""
+
+    title = "confirmation needed"
+
+
 class NotAuthenticatedError(InputError):
     """No API key, or one that is unknown or revoked."""
 

@@ -12,6 +12,8 @@ from typing import Any, Literal, NamedTuple
 DocumentState = Literal["queued", "processing", "ready", "failed"]
 RunState = Literal["running", "complete", "failed", "cancelled"]
 ItemState = Literal["pending", "leased", "done", "failed"]
+JobState = Literal["queued", "working", "complete", "failed"]
+JobKind = Literal["estimate", "export"]
 QueryState = Literal["queued", "answering", "complete", "failed"]
 Scope = Literal["read", "write", "admin"]
 QueryMode = Literal["basic", "local", "global", "drift", "graph", "auto"]
@@ -458,6 +460,23 @@ class IndexRun:
     tokens_out: int
     method: IndexMethod = "standard"
     claims: bool = False
+    error_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something a main worker works out on request: an estimate, or an export's file."""
+
+    id: str
+    collection_id: str
+    kind: JobKind
+    parameters: Mapping[str, Any]
+    state: JobState
+    result: Mapping[str, Any] | None
+    error_code: str | None
+    error: str | None
+    created_at: datetime
+    finished_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ GROUPS: dict[str, str] = {
     "api": "API, and how the command line finds it",
     "documents": "Documents and text units",
     "graph": "The knowledge graph (GraphRAG's own parameters)",
+    "budgets": "What a build may cost: prices, when to ask before it, where to stop it (0: not)",
     "graphrag-worker": "The graphrag worker (gevent): waits for the LLM server",
     "main-worker": "The main worker (prefork): parsing, merging, clustering, embedding",
     "postgres": "Postgres",
@@ -85,6 +86,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1)]
 CountOrNone = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0)]
+Amount = Annotated[float, Field(ge=0)]
 
 
 def _own(group: str, default: Any, doc: str, **more: Any) -> Any:
@@ -179,10 +181,17 @@ class Settings(BaseModel):
     summary_max_input_tokens: Count = _own("graph", 4000, "tokens of descriptions shown for one summary")
     report_max_length: Count = _own("graph", 2000, "words of a community report")
     report_max_input_tokens: Count = _own("graph", 8000, "tokens of context shown for one community report")
-
     auto_build_seconds: CountOrNone = _own(
         "graph", 30, "seconds without a change after which a changed graph is built anew; 0: only when asked"
     )
+
+    # --- budgets
+    price_input: Amount = _own("budgets", 0, "price of a million tokens sent to the chat model; 0: unknown")
+    price_output: Amount = _own("budgets", 0, "price of a million tokens the chat model writes; 0: unknown")
+    confirm_above_calls: CountOrNone = _own("budgets", 0, "LLM calls above which a build is to be confirmed")
+    confirm_above_cost: Amount = _own("budgets", 0, "cost above which a build is to be confirmed; needs prices")
+    budget_calls: CountOrNone = _own("budgets", 0, "LLM calls at which a build stops, to be continued on request")
+    budget_cost: Amount = _own("budgets", 0, "cost at which a build stops, likewise; needs prices")
 
     # --- graphrag worker
     celery_graphrag_concurrency: Count = _shared("graphrag-worker", 200, "most LLM calls in flight of the worker")

@@ -17,10 +17,14 @@ from fileintel import __version__
 from fileintel.api import (
     claims,
     collections,
+    completeness,
     documents,
+    estimates,
+    exports,
     graph,
     health,
     index_runs,
+    jobs,
     keys,
     limits,
     problems,
@@ -63,7 +67,22 @@ def create_app() -> FastAPI:
     )
     app.add_middleware(limits.RequestLimits)
     problems.install(app)
-    for noun in (collections, documents, index_runs, graph, claims, queries, work, status, keys):
+    nouns = (
+        collections,
+        documents,
+        estimates,
+        index_runs,
+        graph,
+        claims,
+        completeness,
+        exports,
+        jobs,
+        queries,
+        work,
+        status,
+        keys,
+    )
+    for noun in nouns:
         app.include_router(noun.router, prefix=PREFIX)
     app.include_router(health.router)
     app.include_router(health.router, prefix=PREFIX, include_in_schema=False)

@@ -11,8 +11,8 @@ from fileintel.api.access import ReadCollection, WriteCollection
 from fileintel.api.collections import Offset
 from fileintel.errors import ConflictError
 from fileintel.model import Collection, Community, CommunityReport, Entity, IndexVersion, Relationship
+from fileintel.store import community, versions
 from fileintel.store import graph as store
-from fileintel.store import versions
 
 router = APIRouter(tags=["graph"], responses=problems.documented(401, 403, 404, 422, 503))
 Limit = Annotated[int, Query(ge=1, le=1000, description="the most items to return")]
@@ -131,6 +131,30 @@ def list_communities(
     """List the graph's communities."""
     found = store.communities(published_version(collection), level=level, limit=limit + 1, offset=offset)
     return shapes.page(found, limit, offset)
+
+
+@router.get(
+    "/collections/{collection}/communities/{number}",
+    responses=shapes.example(
+        200,
+        {
+            "community": _COMMUNITY,
+            "report": _REPORT,
+            "entities": [_ENTITY],
+            "relationships": [_RELATIONSHIP],
+            "parent": None,
+            "children": [{"number": 4, "level": 1, "title": "The crane drivers", "size": 6}],
+        },
+        "The community",
+    )
+    | problems.documented(409),
+)
+def show_community(
+    collection: ReadCollection,
+    number: Annotated[int, Path(ge=0, lt=2**31, description="the community's number", examples=[0])],
+) -> community.Family:
+    """Show a community: its report, members, relationships, parent and children."""
+    return community.show(published_version(collection), number)
 
 
 @router.get(

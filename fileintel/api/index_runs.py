@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Request, Response
+from starlette.concurrency import run_in_threadpool
 
-from fileintel.api import problems, shapes
+from fileintel.api import estimates, problems, shapes
 from fileintel.api.access import ReadCollection, Reader, WriteCollection, Writer, reaches
 from fileintel.api.collections import Limit, Offset
 from fileintel.api.pace import Pace
-from fileintel.errors import NotFoundError
+from fileintel.errors import ConfirmationNeededError, NotFoundError
 from fileintel.model import ApiKey, IndexRun
-from fileintel.store import model_servers, work
+from fileintel.store import completeness, model_servers, work
 from fileintel.store import runs as store
 from fileintel.tasks import bells
 
@@ -44,6 +45,7 @@ def _progress(run: IndexRun) -> shapes.IndexProgress:
         calls_in_flight=store.calls_in_flight() if running else 0,
         eta_seconds=_pace.seconds_left(run.id, done, left) if running else None,
         failures=[shapes.Failure(**failure) for failure in store.failures(run.id)] if failed else [],
+        retrying=[shapes.Failure(**item) for item in completeness.retrying(run.id)] if running and left else [],
         unreadable=work.unreadable(run.id),
         failing_model_servers=model_servers.failing() if running else [],
     )
@@ -52,15 +54,28 @@ def _progress(run: IndexRun) -> shapes.IndexProgress:
 @router.post(
     "/collections/{collection}/index-runs",
     status_code=202,
+    response_model=IndexRun,
     responses=shapes.example(202, shapes.RUN, "The run that was started, or the one running already")
     | problems.documented(409),
 )
-def start_index_run(
-    collection: WriteCollection, response: Response, wanted: shapes.NewIndexRun | None = None
-) -> IndexRun:
-    """Build the collection's index; a build that runs already is joined, unless another method was asked for."""
-    method, claims = (None, None) if wanted is None else (wanted.method, wanted.claims)
-    run = bells.start_index(collection.id, method=method, claims=claims)
+async def start_index_run(
+    collection: WriteCollection, request: Request, response: Response, wanted: shapes.NewIndexRun | None = None
+) -> IndexRun | Response:
+    """Build the collection's index; a build that runs already is joined.
+
+    Above the thresholds that ask first, the answer is a problem `confirmation-needed` with the `estimate`, unless
+    `confirmed` is true.
+    """
+    wanted = wanted or shapes.NewIndexRun()
+    estimates.check_prices(wanted.budget_cost)
+    if not wanted.confirmed:
+        asked = await estimates.confirmation(collection)
+        if asked is not None:
+            reason, found = asked
+            error = ConfirmationNeededError(f'confirm this build first (`--yes`, or "confirmed": true): {reason}')
+            return problems.answer(error, request.url.path, estimate=found)
+    options = wanted.model_dump(exclude={"confirmed"}, exclude_none=True)
+    run = await run_in_threadpool(bells.start_index, collection.id, options)
     response.headers["Location"] = f"/api/v2/index-runs/{run.id}"
     return run
 
@@ -85,9 +100,12 @@ def show_index_run(key: Reader, run_id: RunId) -> shapes.IndexProgress:
     status_code=202,
     responses=shapes.example(202, shapes.RUN, "The run, going on") | problems.documented(409),
 )
-def retry_index_run(key: Writer, run_id: RunId) -> IndexRun:
-    """Try a failed run's failed items again; what it has done is not done again."""
-    return bells.retry_run(_run_for(key, run_id).id)
+def retry_index_run(key: Writer, run_id: RunId, wanted: shapes.NewBudget | None = None) -> IndexRun:
+    """Try a failed run's failed items again, or go on with one that its budget stopped; nothing is done twice."""
+    run = _run_for(key, run_id)
+    wanted = wanted or shapes.NewBudget()
+    estimates.check_prices(wanted.budget_cost)
+    return bells.retry_run(run.id, budget_calls=wanted.budget_calls, budget_cost=wanted.budget_cost)
 
 
 @router.post(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from fileintel.model import ApiKey, Claim, Document, IndexMethod, IndexRun, Query, QueryMode, Scope, StepProgress
+from fileintel.store.completeness import Check
 from fileintel.store.model_servers import FailingModelServer
 
 MAX_QUESTION = 8_000
@@ -46,15 +47,6 @@ class NewCollection(Body):
 
     name: Text = Field(min_length=1, max_length=200, examples=["minutes"])
     description: Text = Field("", max_length=4_000, examples=["Minutes of the harbour board, 2019 to 2024"])
-
-
-class NewIndexRun(Body):
-    """How to build an index; what is left out is as in the collection's last run, at first standard without claims."""
-
-    method: IndexMethod | None = Field(
-        None, description="fast finds noun phrases where standard has the LLM read every text unit", examples=["fast"]
-    )
-    claims: bool | None = Field(None, description="whether the LLM extracts claims as well", examples=[False])
 
 
 class NewQuery(Body):
@@ -135,6 +127,60 @@ class Failure(BaseModel):
     error: str | None
 
 
+BudgetCalls = Annotated[int | None, Field(ge=0, lt=2**53, description="LLM calls at which it stops; 0: none")]
+BudgetCost = Annotated[float | None, Field(ge=0, lt=1e15, description="cost at which it stops; 0: none")]
+
+
+class NewIndexRun(Body):
+    """How an index is to be built; everything may be left out.
+
+    `method` and `claims` are then as in the collection's last run, at first standard without claims. `confirmed`: its
+    estimate was seen, build even above the thresholds that ask first. `recluster`: cluster from scratch instead of
+    keeping the communities that nothing changed in.
+    """
+
+    method: Annotated[
+        IndexMethod | None,
+        Field(description="fast finds noun phrases where standard has the LLM read every unit", examples=["fast"]),
+    ] = None
+    claims: Annotated[bool | None, Field(description="whether the LLM extracts claims as well", examples=[False])] = (
+        None
+    )
+    confirmed: bool = False
+    recluster: bool = False
+    budget_calls: BudgetCalls = None
+    budget_cost: BudgetCost = None
+
+
+class NewBudget(Body):
+    """What a run may spend in all; left out, its budget stays as it is."""
+
+    budget_calls: BudgetCalls = None
+    budget_cost: BudgetCost = None
+
+
+class NewExport(Body):
+    """An export to be written."""
+
+    format: Literal["parquet", "graphml", "markdown"] = Field("parquet", examples=["parquet"])
+
+
+class CheckedItem(Failure):
+    """A work item that failed for good; `raw_answer` is what the model had answered, when asked for."""
+
+    raw_answer: str | None = None
+
+
+class Completeness(BaseModel):
+    """Whether the published index is whole, and what is missing of it."""
+
+    complete: bool = Field(description="nothing is missing, nothing refers to what is gone, nothing failed")
+    version: int | None = Field(description="the version checked; null when none is published")
+    checks: list[Check] = Field(description="each thing that should be so of all, and of how many it is not")
+    run: int | None = Field(description="the newest run, whose failed items these are")
+    failures: list[CheckedItem]
+
+
 class IndexProgress(BaseModel):
     """An index run and how far it has come."""
 
@@ -145,6 +191,7 @@ class IndexProgress(BaseModel):
         description="until the items known so far are done, at the last minute's pace; null while unknown"
     )
     failures: list[Failure] = Field(description="the first of the items that failed, with their last errors")
+    retrying: list[Failure] = Field([], description="items that are tried again, with the error of their last try")
     unreadable: int = Field(
         description="fragments of the model's answers that were meant as records and could not be read", examples=[0]
     )
@@ -248,6 +295,7 @@ RUN = {
     "tokens_out": 96110,
     "method": "standard",
     "claims": False,
+    "error_code": None,
 }
 STEP = {"step": "extract_graph", "pending": 90, "leased": 150, "done": 352, "failed": 0}
 PROGRESS = {
@@ -256,8 +304,51 @@ PROGRESS = {
     "calls_in_flight": 150,
     "eta_seconds": 31.5,
     "failures": [],
+    "retrying": [],
     "unreadable": 0,
     "failing_model_servers": [],
+}
+ESTIMATE = {
+    "steps": [
+        {
+            "step": "extract_graph",
+            "calls": 352,
+            "remembered": 42,
+            "to_make": 310,
+            "tokens_in": 744_000,
+            "tokens_out": 155_000,
+            "exact": True,
+            "basis": "the prompts of the documents as they are",
+        }
+    ],
+    "calls": 352,
+    "remembered": 42,
+    "to_make": 310,
+    "tokens_in": 744_000,
+    "tokens_out": 155_000,
+    "cost": 1.36,
+    "seconds": 41.0,
+    "rate": {"calls_per_second": 7.5, "basis": "measured in the last 2 completed builds"},
+    "chat_model": "qwen3-32b",
+    "documents_unread": 0,
+}
+JOB = {
+    "id": "5b1f6a0e-3f52-4c0a-8f0c-0d7f3d1d2c11",
+    "collection_id": _COLLECTION_ID,
+    "kind": "estimate",
+    "parameters": {},
+    "state": "complete",
+    "result": ESTIMATE,
+    "error_code": None,
+    "error": None,
+    "created_at": _AT,
+    "finished_at": "2026-03-02T09:30:02Z",
+}
+EXPORT = {
+    **JOB,
+    "kind": "export",
+    "parameters": {"format": "graphml", "version": 7},
+    "result": {"format": "graphml", "version": 7, "files": ["graph.graphml"], "bytes": 48213},
 }
 STATUS = {
     "version": "0.1.0",

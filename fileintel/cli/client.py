@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -113,7 +113,13 @@ class Api:
         return response.status_code == 200, body["parts"]
 
     def upload(
-        self, collection: str, path: Path, name: str, sent: Callable[[int], None] | None = None
+        self,
+        collection: str,
+        path: Path,
+        name: str,
+        sent: Callable[[int], None] | None = None,
+        *,
+        replace: bool = False,
     ) -> tuple[dict[str, Any], bool]:
         """Stream a file into a collection; returns the document and whether it is new there."""
         size = path.stat().st_size
@@ -131,10 +137,23 @@ class Api:
 
         headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
         where = f"{PREFIX}/collections/{part(collection)}/documents"
-        response = self._send("POST", where, params={"name": name}, content=chunks(), headers=headers)
+        given = {"name": name, "replace": "true"} if replace else {"name": name}
+        response = self._send("POST", where, params=given, content=chunks(), headers=headers)
         if response.is_error:
             raise self._error(response)
         return _body(response), response.status_code == 201
+
+    def download(self, path: str, file: IO[bytes]) -> None:
+        """Write what is at a path into a file, piece by piece."""
+        try:
+            with self._http.stream("GET", PREFIX + path) as response:
+                if response.is_error:
+                    response.read()
+                    raise self._error(response)
+                for chunk in response.iter_bytes(_CHUNK_BYTES):
+                    file.write(chunk)
+        except httpx.TransportError as error:
+            raise self._away(error) from error
 
     def events(self, path: str) -> Iterator[tuple[str, Any]]:
         """Yield a stream's (kind, data) until it ends."""

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from fileintel.cli.client import Api
 
 app = typer.Typer(help="Add, list, show and delete documents.")
-DocumentId = Annotated[str, typer.Argument(metavar="ID", help="The document's id.", show_default=False)]
+DocumentId = Annotated[str, typer.Argument(metavar="NAME_OR_ID", help="The document's name or id.", show_default=False)]
 # What a file can be refused for while the next one is welcome.
-_ITS_OWN_FAULT = (413, 415, 422)
+_ITS_OWN_FAULT = (409, 413, 415, 422)
 
 
 class RefusedError(DocumentError):
@@ -99,14 +99,14 @@ def _files(paths: list[Path], recursive: bool) -> Iterator[tuple[Path, str | Non
                         yield Path(folder) / name, None
 
 
-def _send(api: Api, collection: str, path: Path, bar: Any) -> _Added:
+def _send(api: Api, collection: str, path: Path, bar: Any, replace: bool) -> _Added:
     from fileintel.cli.client import ApiError
 
     # A file name is bytes and need not be UTF-8.
     name = os.fsencode(path.name).decode("utf-8", "replace")
     added = _Added(os.fsencode(path).decode("utf-8", "replace"), name)
     try:
-        added.document, added.created = api.upload(collection, path, name, bar.sent)
+        added.document, added.created = api.upload(collection, path, name, bar.sent, replace=replace)
     except ApiError as error:
         if error.status not in _ITS_OWN_FAULT:
             raise
@@ -121,6 +121,9 @@ def add(
     collection: Name,
     paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Files, or folders.", show_default=False)],
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Take the files in folders.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take the place, once read, of documents of the same name.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait until each is read.")] = False,
     as_json: output.Json = False,
 ) -> None:
@@ -136,7 +139,7 @@ def add(
             for path, trouble in files:
                 bar.begins(path.name)
                 if trouble is None:
-                    added = _send(api, collection, path, bar)
+                    added = _send(api, collection, path, bar, replace)
                 else:
                     shown = os.fsencode(path).decode("utf-8", "replace")
                     added = _Added(shown, path.name, problem=_problem(trouble))
@@ -227,7 +230,8 @@ def delete(
     with connect() as api:
         found = api.get(where)
         confirm(f"delete {found['name']}?", yes or as_json)
-        api.delete(where)
+        # By its id: another of that name may have come meanwhile.
+        api.delete(f"/collections/{part(collection)}/documents/{part(found['id'])}")
     if as_json:
         output.print_json({"deleted": found["id"]})
     else:

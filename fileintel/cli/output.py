@@ -7,7 +7,7 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -53,9 +53,9 @@ def plain(text: str, *, lines: bool = False) -> str:
     return "".join(c if c in kept or unicodedata.category(c) not in ("Cc", "Cs") else " " for c in text)
 
 
-def line(text: str = "") -> None:
+def line(text: str = "", file: TextIO | None = None) -> None:
     """Write one line."""
-    sys.stdout.write(plain(text) + "\n")
+    (file or sys.stdout).write(plain(text) + "\n")
 
 
 def write(text: str) -> None:
@@ -75,7 +75,12 @@ def note(text: str) -> None:
     sys.stderr.flush()
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def at_terminal() -> bool:
+    """Whether a person is there to be asked: stdin and stderr are a terminal."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]], file: TextIO | None = None) -> None:
     """Write aligned columns; None is shown as a dash."""
     from rich.cells import cell_len
 
@@ -83,7 +88,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     widths = [max(cell_len(row[column]) for row in shown) for column in range(len(head))]
     for row in shown:
         padded = (text + " " * (width - cell_len(text)) for text, width in zip(row, widths, strict=True))
-        sys.stdout.write("  ".join(padded).rstrip() + "\n")
+        (file or sys.stdout).write("  ".join(padded).rstrip() + "\n")
 
 
 def facts(pairs: Mapping[str, object]) -> None:

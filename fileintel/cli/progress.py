@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fileintel.cli import output
+from fileintel.errors import FileIntelError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.5
 # A log is not a display: a line is due when something changed, and not more often than this.
 _LINE_SECONDS = 5.0
+
+
+class JobFailedError(FileIntelError):
+    """An estimate or an export could not be made."""
+
+    title = "job"
 
 
 class Waited(Protocol):
@@ -136,6 +143,18 @@ def wait_for_documents(api: Api, collection: str, added: Sequence[Waited], quiet
                 assert one.document is not None
                 # Deleted by someone else meanwhile: there is nothing left to wait for.
                 one.document = now.get(one.document["id"], {**one.document, "state": "deleted"})
+
+
+def wait_for_job(api: Api, job: dict[str, Any], quiet: bool) -> dict[str, Any]:
+    """Wait until an estimate or export is made; raises JobFailedError."""
+    with Status(quiet) as status:
+        while job["state"] in ("queued", "working"):
+            status.show(f"{job['kind']}: {job['state']}")
+            time.sleep(_POLL_SECONDS)
+            job = api.get(f"/jobs/{job['id']}")
+    if job["state"] == "failed":
+        raise JobFailedError(f"the {job['kind']} failed: {job['error']}")
+    return job
 
 
 def wait_for_run(api: Api, run_id: int, quiet: bool) -> dict[str, Any]:

@@ -36,6 +36,7 @@ def check(
         *_memory(settings),
         *_urls(settings),
         *_documents(settings),
+        *_budgets(settings),
         *_broker(settings, ask_broker),
         *_misspelt(environment or {}),
     ]
@@ -151,6 +152,17 @@ def _documents(settings: Settings) -> Iterator[Problem]:
         )
     if not settings.entity_type_list:
         yield _error("FILEINTEL_ENTITY_TYPES names no entity type")
+
+
+def _budgets(settings: Settings) -> Iterator[Problem]:
+    if settings.price_input or settings.price_output:
+        return
+    for name in ("confirm_above_cost", "budget_cost"):
+        if getattr(settings, name):
+            yield _error(
+                f"FILEINTEL_{name.upper()} is set without prices: set FILEINTEL_PRICE_INPUT and "
+                "FILEINTEL_PRICE_OUTPUT, or a limit in calls"
+            )
 
 
 def _broker(settings: Settings, ask: bool) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ import os
 import re
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from fileintel.errors import DocumentTooLargeError, EmptyDocumentError, NotFoundError, ServiceError
@@ -28,6 +29,23 @@ def _path_in(directory: Path, sha256: str) -> Path:
     if not _SHA256.fullmatch(sha256):
         raise NotFoundError(f"no blob can be named {sha256!r}: 64 hexadecimal digits are")
     return directory / sha256[:2] / sha256[2:4] / sha256
+
+
+def export_path(job_id: str) -> Path:
+    """Where the archive of an export lies, whether or not it is there."""
+    return Path(load().blob_dir) / "exports" / f"{job_id}.zip"
+
+
+def remove_exports(kept: Iterable[str], *, older_than: float = 3600.0) -> int:
+    """Remove the archives of exports that are none of `kept`, and what killed ones left; returns how many."""
+    names = {export_path(job_id).name for job_id in kept}
+    removed = 0
+    for left in (Path(load().blob_dir) / "exports").glob("*"):
+        with contextlib.suppress(FileNotFoundError):  # another worker sweeps too
+            if left.name not in names and time.time() - left.stat().st_mtime >= older_than:
+                left.unlink()
+                removed += 1
+    return removed
 
 
 def _incoming(directory: Path) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from fileintel.errors import NotFoundError
+from fileintel.errors import ConflictError, NotFoundError
 from fileintel.model import Document, DocumentState, ParsedDocument, TextUnit, Vector
 from fileintel.store.engine import as_json, as_vector, execute, row, rows, run, transaction
 
@@ -20,10 +20,12 @@ _SELECT = """
 """
 
 
-def add(collection_id: str, *, name: str, sha256: str, size: int) -> tuple[Document, bool]:
+def add(collection_id: str, *, name: str, sha256: str, size: int, replace: bool = False) -> tuple[Document, bool]:
     """Enter an uploaded file; the same bytes in the same collection again give the document there and False.
 
-    A document whose reading had failed is queued again, since a new upload is a new try.
+    A document whose reading had failed is queued again, since a new upload is a new try. With `replace` it takes the
+    place of all documents of its name entered before, in one transaction with becoming ready; raises ConflictError
+    when the collection holds the bytes under another name.
     """
     document_id = str(uuid.uuid4())
     with transaction() as connection:
@@ -51,6 +53,16 @@ def add(collection_id: str, *, name: str, sha256: str, size: int) -> tuple[Docum
             .mappings()
             .one()
         )
+        if replace:
+            if found["name"] != name:
+                raise ConflictError(
+                    f"the collection holds these bytes already as '{found['name']}': "
+                    f"delete '{name}' instead of replacing it"
+                )
+            run(connection, "UPDATE documents SET replaces_until = now() WHERE id = :id", id=found["id"])
+            if found["state"] == "ready":
+                _replace(connection, found["id"])
+                _changed(connection, found["id"])
     return _document(dict(found)), found["id"] == document_id
 
 
@@ -60,6 +72,17 @@ def get(document_id: str) -> Document:
     if found is None:
         raise NotFoundError(f"there is no document '{document_id[:80]}'")
     return _document(found)
+
+
+def named(collection_id: str, name_or_id: str) -> list[Document]:
+    """A collection's document of that id, else those of that name."""
+    found = rows(
+        _SELECT + "WHERE d.collection_id = :c AND (d.id = :it OR d.name = :it) ORDER BY d.id = :it DESC, d.created_at",
+        c=collection_id,
+        it=name_or_id,
+    )
+    listed = [_document(document) for document in found]
+    return listed[:1] if listed and listed[0].id == name_or_id else listed
 
 
 def list_for(
@@ -235,14 +258,34 @@ def save_embeddings(model: str, vectors: Mapping[str, Vector]) -> None:
 
 
 def finish(document_id: str) -> None:
-    """Mark a document as ready to be asked."""
+    """Mark a document as ready to be asked, in the place of those it replaces."""
     with transaction() as connection:
         run(
             connection,
             "UPDATE documents SET state = 'ready', leased_by = NULL, error = NULL, error_code = NULL WHERE id = :id",
             id=document_id,
         )
+        _replace(connection, document_id)
         _changed(connection, document_id)
+
+
+def _replace(connection: Connection, document_id: str) -> None:
+    """Remove the documents whose place a ready one takes; it has taken it then."""
+    older = list(
+        run(
+            connection,
+            """SELECT o.id FROM documents d JOIN documents o
+                   ON o.collection_id = d.collection_id AND o.name = d.name AND o.id <> d.id
+                   AND o.created_at <= d.replaces_until
+               WHERE d.id = :id AND d.replaces_until IS NOT NULL ORDER BY o.id FOR UPDATE OF o""",
+            id=document_id,
+        ).scalars()
+    )
+    for other in older:
+        held = text_units_of(connection, "u.document_id = :it", other)
+        run(connection, "DELETE FROM documents WHERE id = :id", id=other)
+        delete_unheld(connection, held)
+    run(connection, "UPDATE documents SET replaces_until = NULL WHERE id = :id", id=document_id)
 
 
 def fail(document_id: str, code: str, error: str) -> None:

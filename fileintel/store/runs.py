@@ -13,7 +13,7 @@ from fileintel.store import index_steps
 from fileintel.store.engine import as_json, execute, row, rows, run, transaction
 
 _SELECT = """
-    SELECT r.id, r.collection_id, r.state, r.step, r.created_at, r.finished_at, r.error, r.chat_model,
+    SELECT r.id, r.collection_id, r.state, r.step, r.created_at, r.finished_at, r.error, r.error_code, r.chat_model,
            r.embedding_model, COALESCE(s.calls, 0)::bigint AS calls,
            COALESCE(s.calls_remembered, 0)::bigint AS calls_remembered,
            COALESCE(s.tokens_in, 0)::bigint AS tokens_in, COALESCE(s.tokens_out, 0)::bigint AS tokens_out,

@@ -19,6 +19,7 @@ app.conf.update(
     include=[
         "fileintel.tasks.ingest",
         "fileintel.tasks.index",
+        "fileintel.tasks.jobs",
         "fileintel.tasks.query",
         "fileintel.tasks.upkeep",
     ],

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from kombu.exceptions import OperationalError
 
 from fileintel.errors import ConflictError, ServiceError
-from fileintel.model import IndexMethod, IndexRun
+from fileintel.model import IndexRun
 from fileintel.settings import load
-from fileintel.store import documents, index_steps, queries, runs, versions, work
+from fileintel.store import budget, documents, index_steps, jobs, queries, runs, versions, work
 from fileintel.store.workers import Bell
 from fileintel.tasks import steps
 from fileintel.tasks.app import app
@@ -77,6 +78,11 @@ def ring_query(query_id: str) -> None:
         _send("query.plan", [query_id], "rag_processing")
 
 
+def ring_job(job_id: str) -> None:
+    """Have an estimate made, or an export written."""
+    _send("jobs.work", [job_id], "default")
+
+
 def ring_tidy(run_id: int) -> None:
     """Have removed what a complete run no longer needs."""
     _send("upkeep.tidy", [run_id], "default")
@@ -100,8 +106,39 @@ def ring(bell: Bell) -> None:
         ring_step(int(run_id), step)
 
 
+def build_parameters() -> dict[str, Any]:
+    """What a build of the settings in effect is made with."""
+    settings = load()
+    from fileintel.tasks.models import staged
+
+    return {
+        "chat_model": settings.chat_model,
+        "entity_types": settings.entity_type_list,
+        "extraction_format": settings.extraction_format,
+        "max_gleanings": 0 if staged(settings.chat_model) else settings.max_gleanings,
+        "max_cluster_size": settings.max_cluster_size,
+        "summary_max_length": settings.summary_max_length,
+        "summary_max_input_tokens": settings.summary_max_input_tokens,
+        "report_max_length": settings.report_max_length,
+        "report_max_input_tokens": settings.report_max_input_tokens,
+        "budget_calls": settings.budget_calls,
+        "budget_cost": settings.budget_cost,
+    }
+
+
 def build_again(collection_id: str) -> None:
-    """Build a changed collection's graph anew; one without any readable document has none."""
+    """Build a changed collection's graph anew; one without any readable document has none.
+
+    Where builds are to be confirmed above a threshold it is estimated first, once for each change, and begun only below
+    it: nobody is there to say yes.
+    """
+    settings = load()
+    careful = settings.confirm_above_calls or settings.confirm_above_cost
+    if careful and documents.states(collection_id).get("ready"):
+        job = jobs.ask_to_build(collection_id)
+        if job is not None:
+            ring_job(job.id)
+        return
     try:
         start_index(collection_id)
     except ConflictError as conflict:
@@ -110,19 +147,21 @@ def build_again(collection_id: str) -> None:
             versions.withdraw(collection_id)
 
 
-def start_index(collection_id: str, *, method: IndexMethod | None = None, claims: bool | None = None) -> IndexRun:
-    """Begin building a collection's index, or join the build that is running; None means as in its last run.
+def start_index(collection_id: str, options: Mapping[str, Any] | None = None) -> IndexRun:
+    """Begin building a collection's index, or join the build that is running.
 
-    Raises ConflictError when there is no document to build from or a build of another kind is running, InputError when
-    the model cannot build as asked.
+    `options` go before the parameters of the settings; `method` and `claims`, where left out, are as in the
+    collection's last run. Raises ConflictError when there is no document to build from or a build of another kind is
+    running, InputError when the model cannot build as asked.
     """
     states = documents.states(collection_id)
     if sum(states.values()) == states.get("failed", 0):
         raise ConflictError("the collection holds no readable document: add one before building its index")
     settings = load()
     from fileintel.tasks import methods
-    from fileintel.tasks.models import staged
 
+    wanted = dict(options or {})
+    method, claims = wanted.get("method"), wanted.get("claims")
     chosen, with_claims = methods.choose(collection_id, settings.chat_model, method, claims)
     kind = {"method": chosen, "claims": with_claims}
     found, new = runs.start(
@@ -130,18 +169,7 @@ def start_index(collection_id: str, *, method: IndexMethod | None = None, claims
         steps=steps.order(kind),
         chat_model=settings.chat_model,
         embedding_model=settings.embedding_model,
-        parameters={
-            **kind,
-            "chat_model": settings.chat_model,
-            "entity_types": settings.entity_type_list,
-            "extraction_format": settings.extraction_format,
-            "max_gleanings": 0 if staged(settings.chat_model) else settings.max_gleanings,
-            "max_cluster_size": settings.max_cluster_size,
-            "summary_max_length": settings.summary_max_length,
-            "summary_max_input_tokens": settings.summary_max_input_tokens,
-            "report_max_length": settings.report_max_length,
-            "report_max_input_tokens": settings.report_max_input_tokens,
-        },
+        parameters=build_parameters() | wanted | kind,
     )
     if new:
         ring_run(found.id)
@@ -150,9 +178,10 @@ def start_index(collection_id: str, *, method: IndexMethod | None = None, claims
     return found
 
 
-def retry_run(run_id: int) -> IndexRun:
-    """Try a failed run's failed items again; raises ConflictError when it has not failed."""
-    found = runs.retry(run_id)
+def retry_run(run_id: int, *, budget_calls: int | None = None, budget_cost: float | None = None) -> IndexRun:
+    """Try what is left of a failed run, within a new budget if one is given; raises ConflictError when it has not
+    failed, or stopped for a budget that is not raised."""
+    found = budget.resume(run_id, calls=budget_calls, cost=budget_cost)
     ring_run(run_id)
     return found
 

@@ -8,11 +8,18 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from fileintel.errors import FileIntelError, ModelAnswerError, ModelRequestError, ModelServerError, ServiceError
+from fileintel.errors import (
+    BudgetSpentError,
+    FileIntelError,
+    ModelAnswerError,
+    ModelRequestError,
+    ModelServerError,
+    ServiceError,
+)
 from fileintel.model import WorkItem
-from fileintel.store import index_steps, runs, work
+from fileintel.store import budget, index_steps, runs, work
 from fileintel.store.work import MAX_ATTEMPTS, Outcome, Spent
-from fileintel.tasks import bells, models, process, stages, steps
+from fileintel.tasks import bells, models, process, purse, stages, steps
 from fileintel.tasks.app import app
 from fileintel.tasks.models import RememberingChat
 
@@ -116,16 +123,20 @@ def _compute_in_turn(item: WorkItem, worker: str, end: float) -> bool:
 def _pull(item: WorkItem | None, worker: str, parameters: Mapping[str, Any]) -> None:
     while item is not None:
         outcome = _ask(item, parameters)
-        following = _exchange(outcome, worker)
+        following = [] if outcome is None else _exchange(outcome, worker)
         item = following[0] if following else None
 
 
-def _ask(item: WorkItem, parameters: Mapping[str, Any]) -> Outcome:
-    """Put an item's questions to the LLM."""
+def _ask(item: WorkItem, parameters: Mapping[str, Any]) -> Outcome | None:
+    """Put an item's questions to the LLM; None when the build may make no further call."""
     spent = Spent()
-    chat = RememberingChat(spent)
+    chat = RememberingChat(spent, purse.of(item.run_id, parameters))
     try:
         return Outcome(item, stages.ASK[item.step](item, chat, parameters), spent)
+    except BudgetSpentError:
+        _persist(lambda: budget.stop(item.run_id))
+        _persist(lambda: budget.set_aside(item, process.worker_id(), spent))
+        return None
     except ModelAnswerError as error:
         _persist(chat.forget)
         return Outcome(

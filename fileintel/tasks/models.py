@@ -18,6 +18,7 @@ from fileintel.settings import load
 from fileintel.store import memo
 from fileintel.store.work import Spent
 from fileintel.tasks.model_servers import servers
+from fileintel.tasks.purse import Purse
 
 T = TypeVar("T")
 
@@ -140,13 +141,17 @@ class LimitedChat:
 class RememberingChat:
     """The chat model behind memo and limiter, for one work item: what it costs is added up in `spent`."""
 
-    def __init__(self, spent: Spent) -> None:
+    def __init__(self, spent: Spent, purse: Purse | None = None) -> None:
         self.spent = spent
+        self._purse = purse
         self.asked: list[str] = []
         self._chat = LimitedChat(priority=False)
 
     def complete(self, request: ChatRequest) -> ChatAnswer:
-        """Answer from memory, else ask; the answer is stored with the item's result, or before the next call."""
+        """Answer from memory, else ask; the answer is stored with the item's result, or before the next call.
+
+        Raises BudgetSpentError when the build may make no further call.
+        """
         key = request.key
         self.asked.append(key)
         # An item of several calls must not pay for the first again when it dies in the second.
@@ -155,10 +160,14 @@ class RememberingChat:
         if known is not None:
             self.spent.remembered += 1
             return known
+        if self._purse is not None:
+            self._purse.take()
         answer = self._chat.complete(request)
         self.spent.calls += 1
         self.spent.tokens_in += answer.tokens_in
         self.spent.tokens_out += answer.tokens_out
+        if self._purse is not None:
+            self._purse.paid(answer)
         self.spent.answers[key] = (request.model, answer)
         return answer
 

@@ -11,8 +11,8 @@ import uuid
 
 from fileintel.errors import ServiceError
 from fileintel.settings import load
+from fileintel.store import jobs, work, workers
 from fileintel.store import model_servers as model_servers_store
-from fileintel.store import work, workers
 from fileintel.tasks import bells, model_servers, models
 from fileintel.tasks.hub import HubMonitor
 
@@ -70,6 +70,8 @@ def _live(name: str) -> None:
                 reaped = time.monotonic()
                 for bell in workers.reap(work.MAX_ATTEMPTS, load().auto_build_seconds) or ():
                     bells.ring(bell)
+                for job in jobs.reap(work.MAX_ATTEMPTS):
+                    bells.ring_job(job)
             if time.monotonic() - swept >= SWEEP_SECONDS:
                 swept = time.monotonic()
                 bells.ring_sweep()

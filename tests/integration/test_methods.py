@@ -17,7 +17,7 @@ FACT = "Greta Lind signed the harbour contract. Harbour Bank paid Greta Lind in 
 
 
 def build(deployment: Deployment, collection: Collection, **how: object) -> IndexRun:
-    run = deployment.finish(bells.start_index(collection.id, **how))  # type: ignore[arg-type]
+    run = deployment.finish(bells.start_index(collection.id, how))
     assert run.state == "complete", (run.error, runs.failures(run.id))
     return run
 
@@ -80,7 +80,7 @@ def test_questions_are_answered_from_a_fast_graph(deployment: Deployment) -> Non
 
 def test_text_without_phrases_in_common_is_refused_by_name(deployment: Deployment) -> None:
     collection = deployment.collection("fast-empty", ["A lonely harbour master waited.", "Nothing else happened."])
-    run = deployment.finish(bells.start_index(collection.id, method="fast"))
+    run = deployment.finish(bells.start_index(collection.id, {"method": "fast"}))
     assert run.state == "failed"
     assert "standard" in runs.failures(run.id)[0]["error"]
 
@@ -148,9 +148,9 @@ def test_a_build_of_another_kind_is_not_joined(deployment: Deployment, api: Api)
     deployment.llm.configure(latency=1.0)
     run = bells.start_index(collection.id)
     assert bells.start_index(collection.id).id == run.id
-    assert bells.start_index(collection.id, method="standard", claims=False).id == run.id
+    assert bells.start_index(collection.id, {"method": "standard", "claims": False}).id == run.id
     with pytest.raises(ConflictError):
-        bells.start_index(collection.id, method="fast")
+        bells.start_index(collection.id, {"method": "fast"})
     where = f"{V2}/collections/kinds/index-runs"
     assert str(run.id) in problem(api.client().post(where, json={"claims": True}), 409, "conflict")
     assert api.cli("graphrag", "index", "kinds", "--method", "fast").code == 2

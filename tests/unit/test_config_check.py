@@ -107,6 +107,8 @@ def test_the_connection_formula():
             "FILEINTEL_BROKER_MAXMEMORY_POLICY=allkeys-lru: it drops",
         ),
         ({"POSTGRES_SHARED_BUFFERS": "8GB"}, "POSTGRES_SHARED_BUFFERS=8GB does not fit into POSTGRES_MEMORY_LIMIT=8G"),
+        ({"FILEINTEL_BUDGET_COST": "5"}, "FILEINTEL_BUDGET_COST is set without prices"),
+        ({"FILEINTEL_CONFIRM_ABOVE_COST": "5"}, "FILEINTEL_CONFIRM_ABOVE_COST is set without prices"),
         ({"REDIS_MAXMEMORY": "3gb"}, "REDIS_MAXMEMORY=3gb does not fit into REDIS_MEMORY_LIMIT=3G"),
         ({"CELERY_WORKER_MEMORY_RESERVATION": "17G"}, "CELERY_WORKER_MEMORY_RESERVATION=17G is more than"),
         ({"CELERY_GRAPHRAG_MEMORY_RESERVATION": "21G"}, "CELERY_GRAPHRAG_MEMORY_RESERVATION=21G is more than"),

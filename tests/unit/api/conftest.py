@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import itertools
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +17,8 @@ from starlette.testclient import TestClient
 
 from fileintel import settings
 from fileintel.errors import ConflictError, NotFoundError
-from fileintel.model import ApiKey, Claim, Collection, Document, IndexRun, Query, Source, StepProgress
+from fileintel.model import ApiKey, Claim, Collection, Document, IndexRun, Job, Query, Source, StepProgress
+from fileintel.store.completeness import Check
 from fileintel.store.model_servers import FailingModelServer
 
 AT = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
@@ -33,6 +34,10 @@ class Store:
         self.keys: dict[str, ApiKey] = {}
         self.runs: dict[int, IndexRun] = {}
         self.queries: dict[str, Query] = {}
+        self.checks = [Check("entities described", 2, 0, ())]
+        self.jobs: dict[str, Job] = {}
+        # What comes of a job as soon as it is rung for.
+        self.worker: Callable[[Job], dict[str, Any]] = lambda job: {}
         self.rung: list[tuple[str, Any]] = []
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.failing: list[FailingModelServer] = []
@@ -65,11 +70,6 @@ class Store:
 
     # --- what the API calls
 
-    def start_index(self, collection_id: str, *, method: Any = None, claims: Any = None) -> IndexRun:
-        made = replace(self.run(self.collections[collection_id]), method=method or "standard", claims=bool(claims))
-        self.runs[made.id] = made
-        return made
-
     def get_collection(self, name_or_id: str) -> Collection:
         for collection in self.collections.values():
             if name_or_id in (collection.id, collection.name):
@@ -81,14 +81,41 @@ class Store:
             raise ConflictError(f"a collection named {name!r} exists already")
         return self.collection(name)
 
-    def add_document(self, collection_id: str, *, name: str, sha256: str, size: int) -> tuple[Document, bool]:
+    def add_document(
+        self, collection_id: str, *, name: str, sha256: str, size: int, replace: bool = False
+    ) -> tuple[Document, bool]:
         for document in self.documents.values():
             if (document.collection_id, document.sha256) == (collection_id, sha256):
                 return document, False
         made = self.document(self.collections[collection_id], name, "queued")
-        made = replace(made, sha256=sha256, size=size)
+        made = dataclasses.replace(made, sha256=sha256, size=size)
         self.documents[made.id] = made
+        if replace:
+            self.rung.append(("replace", made.id))
         return made, True
+
+    def named(self, collection_id: str, name_or_id: str) -> list[Document]:
+        held = [d for d in self.documents.values() if d.collection_id == collection_id]
+        return [d for d in held if d.id == name_or_id] or [d for d in held if d.name == name_or_id]
+
+    def start_index(self, collection_id: str, options: Any = None) -> IndexRun:
+        self.rung.append(("index", options))
+        kind = {name: options[name] for name in ("method", "claims") if name in (options or {})}
+        made = dataclasses.replace(self.run(self.collections[collection_id]), **kind)
+        self.runs[made.id] = made
+        return made
+
+    def retry_run(self, run_id: int, **budgets: Any) -> IndexRun:
+        self.rung.append(("retry", budgets))
+        return self.runs[run_id]
+
+    def create_job(self, collection_id: str, kind: Any, parameters: Any) -> Job:
+        number = f"j{next(self._numbers)}"
+        self.jobs[number] = Job(number, collection_id, kind, parameters, "queued", None, None, None, AT, None)
+        return self.jobs[number]
+
+    def ring_job(self, job_id: str) -> None:
+        self.jobs[job_id] = dataclasses.replace(self.jobs[job_id], **self.worker(self.jobs[job_id]))
 
     def list_documents(
         self, collection_id: str, *, state: str | None = None, limit: int | None = None, offset: int = 0
@@ -107,7 +134,7 @@ class Store:
     def create_key(self, name: str, scopes: Any, collections: Any = None) -> tuple[ApiKey, str]:
         self.key(*scopes, collections=None if collections is None else tuple(collections))
         secret = list(self.keys)[-1]
-        self.keys[secret] = replace(self.keys[secret], name=name)
+        self.keys[secret] = dataclasses.replace(self.keys[secret], name=name)
         return self.keys[secret], secret
 
     def create_query(self, collection_id: str, question: str, mode: Any, **options: Any) -> Query:
@@ -120,7 +147,7 @@ class Store:
     def cancel(self, run_id: int) -> IndexRun:
         if self.runs[run_id].state != "running":
             raise ConflictError("the run is not running")
-        self.runs[run_id] = replace(self.runs[run_id], state="cancelled")
+        self.runs[run_id] = dataclasses.replace(self.runs[run_id], state="cancelled")
         return self.runs[run_id]
 
     def functions(self) -> dict[str, Any]:
@@ -133,6 +160,7 @@ class Store:
             "store.documents.add": self.add_document,
             "store.documents.get": lambda id_: self._found(self.documents, id_),
             "store.documents.list_for": self.list_documents,
+            "store.documents.named": self.named,
             "store.documents.unfinished": lambda: [d for d in self.documents.values() if d.state in UNFINISHED],
             "store.documents.states": lambda c: Counter(
                 d.state for d in self.documents.values() if d.collection_id == c
@@ -151,6 +179,18 @@ class Store:
             "store.work.unreadable": lambda id_: 2,
             "store.model_servers.failing": lambda: self.failing,
             "store.runs.cancel": self.cancel,
+            "store.runs.latest": lambda c: next(
+                (r for r in reversed(self.runs.values()) if r.collection_id == c), None
+            ),
+            "store.completeness.retrying": lambda id_: [
+                {"step": "extract_graph", "key": "u1", "attempts": 2, "error": "HTTP 500"}
+            ],
+            "store.completeness.checks": lambda c, version, examples: self.checks,
+            "store.completeness.failures": lambda id_, full: [
+                {"step": "merge", "key": "all", "attempts": 5, "error": "no", "raw_answer": "raw" if full else None}
+            ],
+            "store.jobs.create": self.create_job,
+            "store.jobs.get": lambda id_: self._found(self.jobs, id_),
             "store.queries.get": lambda id_: self._found(self.queries, id_),
             "store.queries.create": self.create_query,
             "store.queries.unfinished": lambda: list(self.queries.values()),
@@ -165,6 +205,8 @@ class Store:
             "tasks.bells.ring_document": lambda id_: self.rung.append(("document", id_)),
             "tasks.bells.ring_query": lambda id_: self.rung.append(("query", id_)),
             "tasks.bells.start_index": self.start_index,
+            "tasks.bells.retry_run": self.retry_run,
+            "tasks.bells.ring_job": self.ring_job,
             "tasks.bells.broker_ready": lambda: None,
             "tasks.events.follow": lambda id_, timeout: iter(self.events),
         }

@@ -41,8 +41,17 @@ def page(*items: Any, next_offset: int | None = None) -> dict[str, Any]:
 
 def progress_of(state: str = "running", **more: Any) -> dict[str, Any]:
     run = {**RUN, "state": state, "finished_at": None if state == "running" else "2026-03-02T09:31:30Z"}
-    return {"run": run, "steps": [STEP], "calls_in_flight": 3, "eta_seconds": 90.0, "failures": [], "unreadable": 0,
-            "failing_model_servers": [], **more}  # fmt: skip
+    return {
+        "run": run,
+        "steps": [STEP],
+        "calls_in_flight": 3,
+        "eta_seconds": 90.0,
+        "failures": [],
+        "retrying": [],
+        "unreadable": 0,
+        "failing_model_servers": [],
+        **more,
+    }
 
 
 def problem(status: int, detail: str) -> httpx.Response:
