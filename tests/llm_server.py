@@ -420,10 +420,10 @@ class Connection(asyncio.Protocol):
         self.send(status, orjson.dumps({"error": {"message": message, "type": "scripted", "code": status}}), headers)
 
 
-async def _serve(port: int, options: Options) -> None:
+async def _serve(host: str, port: int, options: Options) -> None:
     loop = asyncio.get_running_loop()
     server = Server(options)
-    listener = await loop.create_server(lambda: Connection(server), "127.0.0.1", port, backlog=1024)
+    listener = await loop.create_server(lambda: Connection(server), host, port, backlog=1024)
     port = listener.sockets[0].getsockname()[1]
     print(json.dumps({"port": port, "base_url": f"http://127.0.0.1:{port}/v1", "pid": os.getpid()}), flush=True)
     stop = asyncio.Event()
@@ -440,8 +440,9 @@ def _stop_with_stdin() -> None:
 
 
 def main() -> None:
-    """Serve on loopback until stdin closes or a signal comes."""
+    """Serve, on loopback unless told otherwise, until stdin closes or a signal comes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--host", default="127.0.0.1", help="another address, for the network of a container")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--stay", action="store_true", help="do not stop when stdin closes")
     for option in dataclasses.fields(Options):
@@ -451,10 +452,10 @@ def main() -> None:
         else:
             parser.add_argument(flag, type=type(option.default), default=option.default)
     arguments = vars(parser.parse_args())
-    port, stay = arguments.pop("port"), arguments.pop("stay")
+    host, port, stay = arguments.pop("host"), arguments.pop("port"), arguments.pop("stay")
     if not stay:
         threading.Thread(target=_stop_with_stdin, daemon=True).start()
-    asyncio.run(_serve(port, Options(**arguments)))
+    asyncio.run(_serve(host, port, Options(**arguments)))
 
 
 # --- for tests --------------------------------------------------------------------------------------------------------
@@ -465,7 +466,7 @@ class ScriptedServer:
     """A running server as a test sees it; `base_url` ends in /v1."""
 
     base_url: str
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | None = None  # none if it runs in a container
 
     def _control(self, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
