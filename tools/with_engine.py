@@ -9,6 +9,7 @@ standard library is used: it runs before anything else is installed.
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import shutil
 import signal
@@ -17,11 +18,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 DATA = Path("/var/lib/fileintel-engine")
 PACKAGES = {"dockerd": "docker.io", "iptables": "iptables", "mmdebstrap": "mmdebstrap"}
 DEFAULT = "unix:///var/run/docker.sock"
+OWN = f"unix://{DATA}/docker.sock"
 
 
 class NoEngine(Exception):
@@ -73,14 +75,14 @@ def install() -> None:
             raise NoEngine(f"apt-get {arguments[0]} failed")
 
 
-def start() -> tuple[subprocess.Popen[bytes], str]:
-    """Start a daemon that publishes on loopback alone; returns it and its address, or raises NoEngine."""
+def start() -> subprocess.Popen[bytes]:
+    """Start a daemon that answers at OWN and publishes on loopback alone; raises NoEngine."""
     if os.geteuid() != 0:
         raise NoEngine("no Docker daemon answers, and only root can start one")
     install()
     DATA.mkdir(mode=0o711, exist_ok=True)
-    host, log = f"unix://{DATA}/docker.sock", DATA / "log"
-    command = ["dockerd", "--host", host, "--data-root", f"{DATA}/data", "--exec-root", f"{DATA}/exec"]
+    log = DATA / "log"
+    command = ["dockerd", "--host", OWN, "--data-root", f"{DATA}/data", "--exec-root", f"{DATA}/exec"]
     with log.open("wb") as output:
         daemon = subprocess.Popen(
             [*command, "--pidfile", f"{DATA}/pid", "--ip=127.0.0.1"],
@@ -91,13 +93,30 @@ def start() -> tuple[subprocess.Popen[bytes], str]:
             start_new_session=True,
         )
     end = time.monotonic() + 60
-    while not answers(host):
+    while not answers(OWN):
         if daemon.poll() is not None or time.monotonic() > end:
             stop(daemon)
             said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
             raise NoEngine(f"dockerd does not run here: {said[-1] if said else 'it says nothing'}")
         time.sleep(0.2)
-    return daemon, host
+    return daemon
+
+
+def clear(host: str) -> None:
+    """Remove the containers of tests that died with the daemon before: it has restarted them, and nobody reaps them."""
+
+    def ask(method: str, path: str) -> bytes:
+        connection = UnixConnection(urlsplit(host).path)
+        connection.timeout = 60
+        try:
+            connection.request(method, path)
+            return connection.getresponse().read()
+        finally:
+            connection.close()
+
+    query = urlencode({"all": "1", "filters": json.dumps({"label": ["org.testcontainers=true"]})})
+    for container in json.loads(ask("GET", f"/containers/json?{query}")):
+        ask("DELETE", f"/containers/{container['Id']}?force=1&v=1")
 
 
 def stop(daemon: subprocess.Popen[bytes]) -> None:
@@ -119,9 +138,13 @@ def main(arguments: list[str]) -> int:
         return 2
     daemon = None
     environment = dict(os.environ)
+    if answers(OWN) and not answers(environment.get("DOCKER_HOST", DEFAULT)):
+        environment["DOCKER_HOST"] = OWN  # another run's
     if not answers(environment.get("DOCKER_HOST", DEFAULT)):
         try:
-            daemon, environment["DOCKER_HOST"] = start()
+            daemon = start()
+            environment["DOCKER_HOST"] = OWN
+            clear(OWN)
         except NoEngine as error:
             print(f"no container engine: {error}", file=sys.stderr)
             if not optional:

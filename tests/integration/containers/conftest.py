@@ -52,6 +52,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     reason = missing() if ours else ""
     for item in ours:
         item.add_marker(pytest.mark.containers)
+        if not item.get_closest_marker("timeout"):
+            # The first test waits for every container as well.
+            item.add_marker(pytest.mark.timeout(600))
         if reason:
             item.add_marker(pytest.mark.skip(reason=reason))
 

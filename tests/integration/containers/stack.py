@@ -282,6 +282,10 @@ class Stack:
     def index(self, name: str, text: str) -> dict[str, Any]:
         """Begin a build of a new collection of one text; returns the run."""
         self.collection(name, [text])
+        return self.begin(name)
+
+    def begin(self, name: str) -> dict[str, Any]:
+        """Begin a build of a collection; returns the run."""
         self.llm.reset()
         started = self.client().post(f"{V2}/collections/{name}/index-runs")
         assert started.status_code == 202, started.text

@@ -54,8 +54,9 @@ def test_two_gevent_containers_share_a_build_and_one_over_its_limit_comes_back(d
     deployment.works(second)
     try:
         assert deployment.inspect(second)["HostConfig"]["Memory"] == deployment.kernel_limit(second) == limit
+        deployment.collection("shared", [text(20)])
         deployment.llm.configure(hold=True)
-        run = deployment.index("shared", text(20))
+        run = deployment.begin("shared")
 
         def holders() -> set[str]:
             """The hosts that have leased work of the build."""
