@@ -96,7 +96,9 @@ class Stack:
         container = DockerContainer(self.described("api")["image"]).with_network(self.networks["default"])
         container.with_network_aliases("llm").with_volume_mapping(str(TESTS), "/tests", "ro")
         # The folder may belong to somebody whom the image does not know, and be closed to others.
-        container.with_kwargs(entrypoint=["python", "/tests/llm_server.py"], user="0:0", working_dir="/", init=True)
+        container.with_kwargs(
+            entrypoint=["python", "/tests/llm_server.py"], user="0:0", init=True, healthcheck={"test": ["NONE"]}
+        )
         container.with_command(["--host=0.0.0.0", f"--port={LLM_PORT}", "--stay"])
         container.ports[f"{LLM_PORT}/tcp"] = ("127.0.0.1", port)  # type: ignore[assignment]
         self.containers["llm"] = container.start()
