@@ -17,9 +17,9 @@ from docker.models.containers import Container
 from docker.types import Healthcheck
 from external import External
 from llm_server import ScriptedServer
-from testcontainers.core.container import DockerContainer
+from testcontainers.core.container import DockerContainer, Reaper
 from testcontainers.core.docker_client import DockerClient
-from testcontainers.core.labels import create_labels
+from testcontainers.core.labels import LABEL_SESSION_ID, SESSION_ID, create_labels
 from testcontainers.core.network import Network
 
 from fileintel.settings import Bytes
@@ -41,6 +41,34 @@ def free_port() -> int:
 def size(text: str) -> int:
     """A size as compose.yaml spells it, in bytes."""
     return int(Bytes(text).bytes)
+
+
+def watched() -> None:
+    """Have the reaper watch over this run; fails if it does not answer.
+
+    testcontainers connects as soon as the port is published. Docker's proxy takes that call before the reaper listens,
+    and drops it: the reaper would never hear of the run.
+    """
+    Reaper.get_instance()
+    container = Reaper._container
+    assert container is not None
+    address = (container.get_container_host_ip(), int(container.get_exposed_port(8080)))
+
+    def acknowledged() -> socket.socket | None:
+        line = socket.create_connection(address, timeout=5)
+        try:
+            line.sendall(f"label={LABEL_SESSION_ID}={SESSION_ID}\n".encode())
+            if line.recv(3) == b"ACK":
+                return line
+        except OSError:
+            pass
+        line.close()
+        return None
+
+    kept = wait_for(acknowledged, 50, "an answer of the reaper")
+    if Reaper._socket is not None:
+        Reaper._socket.close()
+    Reaper._socket = kept
 
 
 @dataclass
@@ -66,7 +94,8 @@ class Stack:
 
     def start(self, folder: Path) -> None:
         """Start everything in the order in which compose.yaml lets it start, and wait until it is ready."""
-        for name, options in (compose()["networks"]).items():
+        watched()
+        for name, options in compose()["networks"].items():
             # Servers outside of Docker are beyond an internal network.
             internal = bool(options.get("internal")) and not self.external.services()
             self.networks[name] = Network(docker_network_kw={"internal": internal}).create()

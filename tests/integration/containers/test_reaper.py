@@ -17,6 +17,8 @@ from testcontainers.core.container import DockerContainer
 from testcontainers.core.docker_client import DockerClient
 from testcontainers.core.labels import SESSION_ID, create_labels
 from testcontainers.core.network import Network
+from stack import watched
+watched()
 network = Network().create()
 DockerClient().client.volumes.create(labels=create_labels("", None))
 container = DockerContainer(sys.argv[1]).with_network(network).with_kwargs(entrypoint=["sleep", "600"])
@@ -30,7 +32,8 @@ time.sleep(600)
 def test_what_a_killed_run_started_is_removed() -> None:
     engine = docker.from_env()
     image = os.environ["RYUK_CONTAINER_IMAGE"]
-    environment = {**os.environ, "RYUK_RECONNECTION_TIMEOUT": "2s"}
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    environment = {**os.environ, "RYUK_RECONNECTION_TIMEOUT": "2s", "PYTHONPATH": path}
     command = [sys.executable, "-c", STARTS, image.replace("-reaper", "-redis-cache")]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
@@ -43,7 +46,7 @@ def test_what_a_killed_run_started_is_removed() -> None:
 
         assert session and len(left()) == 3
         run.send_signal(signal.SIGKILL)
-    wait_for(lambda: not left(), 90, "removal of what the killed run started")
+    wait_for(lambda: not left(), 60, "removal of what the killed run started")
     wait_for(
         lambda: not engine.containers.list(all=True, filters={"name": f"ryuk-{session}"}, ignore_removed=True),
         90,
