@@ -7,7 +7,7 @@ CONTESTANTS := benchmarks/.venv
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration test-nix lint bench bench-quick generate lock clean
+.PHONY: help demo test test-unit test-integration test-nix test-containers images lint bench bench-quick generate lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -36,6 +36,15 @@ test-integration: $(STAMP) ## run the integration tests alone
 
 test-nix: $(STAMP) ## run the Nix tests alone; FILEINTEL_NIXPKGS=folder of a nixpkgs, or of its lib, asks more
 	$(BIN)/python -m pytest tests/nix
+
+# Both need a container engine: the one that answers, or as root on a Debian a Docker that is started for them.
+ENGINE := $(BIN)/python tools/with_engine.py
+
+images: $(STAMP) ## make the container images of Debian's packages and the locked wheels
+	$(ENGINE) $(BIN)/python tools/images.py
+
+test-containers: $(STAMP) ## run the tests in containers, on images made before if need be
+	$(ENGINE) sh -c '$(BIN)/python tools/images.py && $(BIN)/python -m pytest tests/integration/containers'
 
 lint: $(STAMP) ## check style, types, imports, configuration and that generated files are current
 	$(BIN)/ruff check .

@@ -195,7 +195,7 @@ in
     ''
       # FileIntel with Docker Compose: generated from nix/services.nix by tools/render_compose.py, do not edit.
       #
-      # 1. Load the images:  nix run .#load-images
+      # 1. Load the images:  nix run .#load-images   (without Nix: make images)
       # 2. Write .env beside this file: POSTGRES_PASSWORD and REDIS_PASSWORD (letters, digits and _.~- only), and what
       #    you want otherwise than it is here (.env.example lists all settings).
       # 3. docker compose up --detach --wait

@@ -315,7 +315,9 @@ let
             "model-server"
             "--host=${if modelHost == "127.0.0.1" then modelHost else "0.0.0.0"}"
             "--port=${toString modelPort}"
-          ];
+          ]
+          # It has no key; the network it is reached by is the containers' own.
+          ++ (if modelHost == "127.0.0.1" then [ ] else [ "--trust-network" ]);
           environment = common // workers.environment;
           ready.http = {
             port = modelPort;

@@ -8,3 +8,6 @@ from pathlib import Path
 # The scripted LLM server, its corpus and the integration tests' deployment are imported by name.
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE / "integration")]
+
+# Takes what it needs out of the environment before anything of FileIntel's reads that.
+import external  # noqa: E402, F401

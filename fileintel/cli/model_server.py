@@ -16,8 +16,11 @@ def model_server(
     processes: Annotated[
         int | None, typer.Option(min=1, help="Processes that compute.", show_default="by the processors there are")
     ] = None,
+    trust_network: Annotated[
+        bool, typer.Option("--trust-network", help="Let --host be other than loopback: whoever reaches it may use it.")
+    ] = False,
 ) -> None:
     """Run the embedded model server: embeddings and the extractive language model, OpenAI-compatible."""
     from fileintel.llm.embedded.server import serve
 
-    serve(host, port, processes)
+    serve(host, port, processes, trust_network=trust_network)

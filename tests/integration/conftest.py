@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import llm_server
 import pytest
 from deployment import Api, Deployment, environment
+from external import EXTERNAL
+
+
+@contextmanager
+def servers(folder: Path) -> Iterator[dict[str, str]]:
+    """The Postgres and the broker that the tests are given, or embedded ones."""
+    from fileintel.embedded.services import services
+
+    given = EXTERNAL.environment()
+    if {"DATABASE_URL", "REDIS_URL"} <= given.keys():
+        yield given
+        return
+    with services(folder, keep=False) as urls:
+        yield {**urls, **given}
 
 
 @pytest.fixture(scope="session")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Postgres, broker, scripted LLM server and both workers, in that order."""
-    from fileintel.embedded.services import services
-
     folder: Path = tmp_path_factory.mktemp("deployment")
-    with services(folder, keep=False) as urls, llm_server.running() as llm:
+    with servers(folder) as urls, llm_server.running() as llm:
         values = {
             **urls,
             "OPENAI_BASE_URL": llm.base_url,

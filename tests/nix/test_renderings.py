@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from compose_file import SECRETS, compose, interpolated, pairs
 from deployment_defaults import DESIGN, GEVENT
 
 from fileintel.settings import FIELD_OF, Bytes, Settings, read
@@ -20,7 +21,6 @@ from fileintel.settings import FIELD_OF, Bytes, Settings, read
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "nix" / "images"
 Evaluate = Callable[[str], Any]
-SECRETS = {"POSTGRES_PASSWORD": "one", "REDIS_PASSWORD": "two"}
 
 POSTGRES = {
     name.removeprefix("POSTGRES_").lower(): value
@@ -32,39 +32,6 @@ SERVICE_KEYS = {
     *("image", "command", "environment", "depends_on", "ports", "networks", "volumes", "cap_drop", "deploy"),
     *("healthcheck", "init", "read_only", "restart", "security_opt", "shm_size", "stop_grace_period", "tmpfs"),
 }
-
-
-def interpolated(value: Any, given: Mapping[str, str]) -> Any:
-    """What docker compose makes of ${NAME:-default} and ${NAME:?message}; raises KeyError where it would refuse."""
-
-    def one(match: re.Match[str]) -> str:
-        name, operator, text = match[1], match[2], match[3]
-        if given.get(name):
-            return given[name]
-        if operator == ":?":
-            raise KeyError(text)
-        return text
-
-    if isinstance(value, dict):
-        return {key: interpolated(item, given) for key, item in value.items()}
-    if isinstance(value, list):
-        return [interpolated(item, given) for item in value]
-    return re.sub(r"\$\{([A-Z0-9_]+)(:[-?])([^}]*)\}", one, value) if isinstance(value, str) else value
-
-
-def compose(**given: str) -> dict[str, Any]:
-    """The committed compose.yaml as docker compose would see it with this .env."""
-    raw = yaml.safe_load((ROOT / "docs" / "compose.yaml").read_text(encoding="utf-8"))
-    return interpolated(raw, {**SECRETS, **given})
-
-
-def pairs(words: list[str]) -> dict[str, str]:
-    """The parameters of a Postgres or Redis command line."""
-    if words[0] == "postgres":
-        assert set(words[1::2]) == {"-c"}
-        return dict(word.split("=", 1) for word in words[2::2])
-    assert words[0] == "redis-server"
-    return dict(zip((word.removeprefix("--") for word in words[1::2]), words[2::2], strict=True))
 
 
 def images(evaluate: Evaluate, overrides: str = "") -> dict[str, Any]:
@@ -91,6 +58,26 @@ def test_the_committed_compose_file_is_current(evaluate: Evaluate):
             own = {key: value for key, value in service["environment"].items() if key != "_merge"}
             service["environment"] = {**settings, **own}
         assert read_back["services"][name] == service
+
+
+def test_the_committed_debian_images_are_current_and_like_those_of_nix(evaluate: Evaluate):
+    described = evaluate("import nix/debian-images.nix")
+    committed = json.loads((ROOT / "nix" / "debian-images.json").read_text(encoding="utf-8"))
+    assert committed == described, "python tools/render_debian_images.py"
+    assert {name.removeprefix("fileintel-") for name in described["images"]} == {
+        "fileintel",
+        "postgres",
+        "redis-broker",
+        "redis-cache",
+    }
+    places = {"PATH", "PYTHONTZPATH", "SSL_CERT_FILE"}
+    for name, config in images(evaluate).items():
+        debian = described["images"]["fileintel" if name == "app" else f"fileintel-{name}"]
+        variables = [dict(pair.split("=", 1) for pair in each["Env"]) for each in (config, debian)]
+        assert variables[0].keys() == variables[1].keys()
+        assert {variable for variable in variables[0] if variables[0][variable] != variables[1][variable]} <= places
+        differ = {key for key in config.keys() | debian.keys() if config.get(key) != debian.get(key)}
+        assert differ <= {"Env", "Entrypoint"}
 
 
 def test_every_renderer_knows_the_same_processes(evaluate: Evaluate):

@@ -200,17 +200,22 @@ def _count(text: str) -> int:
     return (len(text.split()) * 4 + 2) // 3
 
 
-def serve(host: str = "127.0.0.1", port: int = 8701, processes: int | None = None) -> None:
-    """Serve the embedded models until SIGTERM or Ctrl-C; loopback only, since it asks for no key.
+def serve(
+    host: str = "127.0.0.1", port: int = 8701, processes: int | None = None, *, trust_network: bool = False
+) -> None:
+    """Serve the embedded models until SIGTERM or Ctrl-C; since it asks for no key, loopback only unless told otherwise.
 
-    Raises ConfigurationError for a host that others could reach.
+    Raises ConfigurationError for a host that others could reach, if `trust_network` does not say that they may.
     """
     try:
         loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         loopback = False
-    if not loopback:
-        raise ConfigurationError(f"the embedded model server has no key and serves loopback only, not {host!r}")
+    if not loopback and not trust_network:
+        raise ConfigurationError(
+            f"the embedded model server has no key and serves loopback only, not {host!r}; "
+            "--trust-network says that whoever reaches it may use it"
+        )
     count = default_processes() if processes is None else processes
     if count < 1:
         raise ConfigurationError(f"the embedded model server needs at least one process, not {count}")

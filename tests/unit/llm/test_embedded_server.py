@@ -161,3 +161,15 @@ def test_nothing_outlives_a_killed_server(server: tuple[httpx.Client, subprocess
 def test_only_loopback_is_served(host: str) -> None:
     with pytest.raises(ConfigurationError, match="loopback"):
         serve(host, 0)
+
+
+def test_who_trusts_the_network_may_serve_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Bound(Exception):
+        """The address was taken."""
+
+    def bound(host: str, port: int) -> None:
+        raise Bound(host)
+
+    monkeypatch.setattr("fileintel.llm.embedded.server._bound", bound)
+    with pytest.raises(Bound, match="0.0.0.0"):
+        serve("0.0.0.0", 8701, 1, trust_network=True)
