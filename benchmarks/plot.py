@@ -74,7 +74,7 @@ def panels(raw: dict[str, Any]) -> list[tuple[str, dict[str, float], str, bool]]
         drawn.append(("The same prompts replayed by a bare client", values, "s", False))
     if "workers" in raw:
         workers = raw["workers"]["workers"]
-        values = {f"FileIntel, {number} workers": made["calls_per_second"] for number, made in workers.items()}
+        values = {f"FileIntel, workers: {number}": made["calls_per_second"] for number, made in workers.items()}
         drawn.append(("extract_graph on several workers", values, "calls/s", False))
     if "throughput" in raw:
         values = {

@@ -38,8 +38,8 @@ QUICK = Profile(
     parts=("reports", "throughput", "incremental"),
     report_latencies=(3.5,),
     contestants=False,
-    sizes=(100, 1_000),
-    documents=30,
+    sizes=(1_000,),
+    documents=20,
 )
 # Figures of it mean nothing.
 SMOKE = Profile(

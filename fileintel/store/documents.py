@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from fileintel.errors import ConflictError, NotFoundError
-from fileintel.model import Document, DocumentState, ParsedDocument, TextUnit, Vector
-from fileintel.store.engine import as_json, as_vector, execute, row, rows, run, transaction
+from fileintel.model import Document, DocumentState, ParsedDocument, TextUnit
+from fileintel.store.engine import as_json, execute, row, rows, run, transaction
 
 _SELECT = """
     SELECT d.id, d.collection_id, d.name, d.sha256, d.size, d.media_type, d.title, d.state, d.pages,
@@ -164,6 +164,18 @@ def claim(document_id: str, worker: str) -> Document | None:
     return get(document_id) if touched else None
 
 
+def claim_next(worker: str) -> Document | None:
+    """Lease the longest queued document that nobody else is taking to a worker for reading; None without any."""
+    found = row(
+        """UPDATE documents SET state = 'processing', leased_by = :worker, attempts = attempts + 1
+           WHERE id = (SELECT id FROM documents WHERE state = 'queued' ORDER BY created_at, id
+                       LIMIT 1 FOR UPDATE SKIP LOCKED)
+           RETURNING id""",
+        worker=worker,
+    )
+    return None if found is None else get(found["id"])
+
+
 def save_text_units(document_id: str, parsed: ParsedDocument, units: Sequence[TextUnit]) -> None:
     """Store what was read of a document; it stays in processing until its text units are embedded."""
     with transaction() as connection:
@@ -245,15 +257,17 @@ def units_to_embed(document_id: str, model: str, limit: int) -> list[tuple[str, 
     return [(unit["id"], unit["text"]) for unit in found]
 
 
-def save_embeddings(model: str, vectors: Mapping[str, Vector]) -> None:
-    """Store text units' vectors by text unit id."""
+def save_embeddings(model: str, remembered: Mapping[str, str]) -> None:
+    """Give text units (by id) the vectors of a model that are remembered under these keys."""
     with transaction() as connection:
         run(
             connection,
-            """UPDATE text_units t SET embedding = CAST(v.embedding AS vector), embedding_model = :model
-               FROM jsonb_to_recordset(CAST(:vectors AS jsonb)) AS v(id text, embedding text) WHERE t.id = v.id""",
+            """UPDATE text_units t SET embedding = m.embedding, embedding_model = :model
+               FROM (SELECT k.id, m.embedding FROM jsonb_each_text(CAST(:keys AS jsonb)) AS k(id, key)
+                     JOIN embedding_memo m ON m.key = k.key ORDER BY k.id) m
+               WHERE t.id = m.id""",
             model=model,
-            vectors=as_json([{"id": key, "embedding": as_vector(vectors[key])} for key in sorted(vectors)]),
+            keys=as_json(dict(remembered)),
         )
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from fileintel.model import Community, Entity, Relationship, Vector
-from fileintel.store.engine import as_json, as_vector, execute, run, transaction
+from fileintel.model import Community, Entity, Relationship
+from fileintel.store.engine import as_json, execute, run, transaction
 
 # Whatever has several descriptions has none of its own before they are summarized.
 _UNSUMMARIZED = "cardinality(descriptions) > 1 AND description = ''"
@@ -275,14 +275,14 @@ def plan_embeddings(run_id: int, batch: int) -> int:
     )
 
 
-def save_embeddings(version: int, table: str, vectors: Mapping[str, Vector]) -> None:
-    """Store vectors of a version's `entities` or `community_reports` by id."""
+def save_embeddings(version: int, table: str, remembered: Mapping[str, str]) -> None:
+    """Give a version's `entities` or `community_reports` (by id) the vectors remembered under these keys."""
     if table not in ("entities", "community_reports"):
         raise ValueError(f"{table} carries no embeddings of a version")
     execute(
-        f"""UPDATE {table} t SET embedding = CAST(v.embedding AS vector)
-            FROM jsonb_to_recordset(CAST(:vectors AS jsonb)) AS v(id text, embedding text)
-            WHERE t.version = :version AND t.id = v.id""",
+        f"""UPDATE {table} t SET embedding = m.embedding
+            FROM jsonb_each_text(CAST(:keys AS jsonb)) AS k(id, key) JOIN embedding_memo m ON m.key = k.key
+            WHERE t.version = :version AND t.id = k.id""",
         version=version,
-        vectors=as_json([{"id": key, "embedding": as_vector(vectors[key])} for key in sorted(vectors)]),
+        keys=as_json(dict(remembered)),
     )

@@ -77,9 +77,19 @@ def forget(keys: Sequence[str]) -> None:
     execute("DELETE FROM llm_memo WHERE key = ANY(:keys)", keys=list(keys))
 
 
+def embedding_key(model: str, text: str) -> str:
+    """The name under which a text's vector by a model is remembered."""
+    return content_hash("embedding", model, text)
+
+
+def known_embeddings(keys: Sequence[str]) -> set[str]:
+    """Those of the keys under which a vector is remembered."""
+    return {hit["key"] for hit in rows("SELECT key FROM embedding_memo WHERE key = ANY(:keys)", keys=list(keys))}
+
+
 def recall_embeddings(model: str, texts: Sequence[str]) -> dict[str, list[float]]:
     """Vectors remembered for these texts, by text."""
-    keys = {content_hash("embedding", model, text): text for text in texts}
+    keys = {embedding_key(model, text): text for text in texts}
     found = rows(
         "SELECT key, CAST(embedding AS real[]) AS embedding FROM embedding_memo WHERE key = ANY(:keys)", keys=list(keys)
     )
@@ -96,7 +106,7 @@ def remember_embeddings(model: str, vectors: Mapping[str, Vector]) -> None:
                ORDER BY key ON CONFLICT DO NOTHING""",
             vectors=as_json(
                 [
-                    {"key": content_hash("embedding", model, text), "embedding": as_vector(vector)}
+                    {"key": embedding_key(model, text), "embedding": as_vector(vector)}
                     for text, vector in vectors.items()
                 ]
             ),

@@ -97,6 +97,25 @@ def limiter_in_use() -> Limiter | None:
     return _limiter
 
 
+def remember_vectors(texts: Sequence[str]) -> dict[str, str]:
+    """See to it that each text's vector is remembered; returns the keys by text, and carries no vector twice."""
+    model = embedding_model()
+    keys = {text: memo.embedding_key(model.name, text) for text in texts}
+    known = memo.known_embeddings(list(keys.values()))
+    missing = [text for text, key in keys.items() if key not in known]
+    if missing:
+        memo.remember_embeddings(model.name, _asked(model, missing))
+    return keys
+
+
+def _asked(model: EmbeddingClient, texts: list[str]) -> dict[str, list[float]]:
+    def call() -> list[list[float]]:
+        with servers.calling(model.base_url):
+            return model.embed(texts)
+
+    return dict(zip(texts, patiently(call), strict=True))
+
+
 def embed(texts: Sequence[str]) -> dict[str, list[float]]:
     """Vectors of texts, by text; each distinct text is asked for once ever."""
     model = embedding_model()
@@ -104,12 +123,7 @@ def embed(texts: Sequence[str]) -> dict[str, list[float]]:
     known = memo.recall_embeddings(model.name, distinct)
     missing = [text for text in distinct if text not in known]
     if missing:
-
-        def call() -> list[list[float]]:
-            with servers.calling(model.base_url):
-                return model.embed(missing)
-
-        fresh = dict(zip(missing, patiently(call), strict=True))
+        fresh = _asked(model, missing)
         memo.remember_embeddings(model.name, fresh)
         known.update(fresh)
     return known

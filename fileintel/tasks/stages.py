@@ -230,8 +230,8 @@ def _embed(item: WorkItem) -> dict[str, Any]:
     if not ids:
         return {}
     texts = graph.texts_to_embed(item.run_id, table, ids)
-    vectors = models.embed(list(texts.values()))
-    graph_writing.save_embeddings(item.run_id, table, {key: vectors[text] for key, text in texts.items()})
+    remembered = models.remember_vectors(list(texts.values()))
+    graph_writing.save_embeddings(item.run_id, table, {key: remembered[text] for key, text in texts.items()})
     return {}
 
 
