@@ -123,7 +123,7 @@ def test_a_question_by_the_command_line(api: Api, journey: Journey) -> None:
         "graphrag", "query", "journey", QUESTION, "--mode", "drift", "--response-type", "One line", "--json"
     )
     assert graph.code == 0, graph.err
-    assert (graph.json["answer"]["mode"], graph.json["response_type"]) == ("drift", "Line")
+    assert (graph.json["answer"]["mode"], graph.json["response_type"]) == ("drift", "One line")
     whole = api.cli("query", "journey", QUESTION, "--mode", "basic", "--json")
     assert whole.code == 0 and whole.err == ""
     assert whole.json["state"] == "complete" and whole.json["question"] == QUESTION
