@@ -23,9 +23,8 @@ FIGURES: dict[str, Callable[[Raw], float]] = {
         raw["index"]["stock"]["seconds"] / raw["index"]["ours"]["total_seconds"]
     ),
     "index_speedup_vs_lightrag_tuned": lambda raw: (
-        # The faster of the tuned ones.
-        min(raw["index"]["lightrag"][name]["seconds"] for name in ("tuned", "tuned_lean"))
-        / raw["index"]["ours"]["total_seconds"]
+        # Tuned by its settings, with the functions it ships; the run with a client of ours stands in the table.
+        raw["index"]["lightrag"]["tuned"]["seconds"] / raw["index"]["ours"]["total_seconds"]
     ),
     "replay_ratio": lambda raw: raw["replay"]["ours"]["seconds"] / min(raw["replay"]["replays"].values()),
     "cpu_ms_per_call": lambda raw: _largest(raw, _cpu_ms_per_call),
