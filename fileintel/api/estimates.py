@@ -31,15 +31,18 @@ class EstimateError(FileIntelError):
     responses=shapes.example(200, shapes.JOB, "The estimate is the job's result")
     | shapes.example(202, {**shapes.JOB, "state": "working", "result": None}, "Not ready yet: look at the job again"),
 )
-async def estimate_build(collection: ReadCollection, response: Response) -> Job:
+async def estimate_build(
+    collection: ReadCollection, response: Response, wanted: shapes.NewEstimate | None = None
+) -> Job:
     """Work out what a build would ask of the LLM now: calls, tokens, cost, time, and what is remembered already."""
-    job = await jobs.ended(await run_in_threadpool(jobs.start, collection.id, "estimate", {}), WAIT_SECONDS)
+    parameters = (wanted or shapes.NewEstimate()).model_dump(exclude_none=True)
+    job = await jobs.ended(await run_in_threadpool(jobs.start, collection.id, "estimate", parameters), WAIT_SECONDS)
     response.headers["Location"] = f"/api/v2/jobs/{job.id}"
     response.status_code = 202 if job.state in ("queued", "working") else 200
     return job
 
 
-async def confirmation(collection: Collection) -> tuple[str, dict[str, Any]] | None:
+async def confirmation(collection: Collection, wanted: shapes.NewIndexRun) -> tuple[str, dict[str, Any]] | None:
     """Why a build of the collection is to be confirmed first, with its estimate; None when it may begin.
 
     Raises ServiceError when the estimate takes too long, EstimateError when it cannot be made.
@@ -50,7 +53,8 @@ async def confirmation(collection: Collection) -> tuple[str, dict[str, Any]] | N
     last = await run_in_threadpool(runs.latest, collection.id)
     if last is not None and last.state == "running":
         return None  # it is joined, which costs nothing more
-    job = await jobs.ended(await run_in_threadpool(jobs.start, collection.id, "estimate", {}), WAIT_SECONDS)
+    parameters = wanted.model_dump(include={"method", "claims", "recluster"}, exclude_none=True)
+    job = await jobs.ended(await run_in_threadpool(jobs.start, collection.id, "estimate", parameters), WAIT_SECONDS)
     if job.state == "failed":
         raise EstimateError(f"what the build will cost could not be estimated ({job.error}): confirm it unseen, or not")
     if job.result is None:

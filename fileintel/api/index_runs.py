@@ -69,7 +69,7 @@ async def start_index_run(
     wanted = wanted or shapes.NewIndexRun()
     estimates.check_prices(wanted.budget_cost)
     if not wanted.confirmed:
-        asked = await estimates.confirmation(collection)
+        asked = await estimates.confirmation(collection, wanted)
         if asked is not None:
             reason, found = asked
             error = ConfirmationNeededError(f'confirm this build first (`--yes`, or "confirmed": true): {reason}')

@@ -152,6 +152,14 @@ class NewIndexRun(Body):
     budget_cost: BudgetCost = None
 
 
+class NewEstimate(Body):
+    """Which build is to be estimated; what is left out is as in the collection's last run."""
+
+    method: IndexMethod | None = None
+    claims: bool | None = None
+    recluster: bool = False
+
+
 class NewBudget(Body):
     """What a run may spend in all; left out, its budget stays as it is."""
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 EXTRACT, SUMMARIZE, REPORT = "extract_graph", "summarize_descriptions", "create_community_reports"
-STEPS = (EXTRACT, SUMMARIZE, REPORT)
+CLAIMS = "extract_covariates"
+STEPS = (EXTRACT, CLAIMS, SUMMARIZE, REPORT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +23,9 @@ class Ratios:
 # Where no build has ended yet: rounded from builds of English prose in text units of 300 tokens by GraphRAG's default
 # prompts. An order of magnitude, and said to be one.
 DEFAULTS = Ratios(
-    calls_per_unit={EXTRACT: 2.0, SUMMARIZE: 1.0, REPORT: 0.3},
-    tokens_in={EXTRACT: 2400.0, SUMMARIZE: 300.0, REPORT: 3500.0},
-    tokens_out={EXTRACT: 500.0, SUMMARIZE: 100.0, REPORT: 700.0},
+    calls_per_unit={EXTRACT: 2.0, CLAIMS: 2.0, SUMMARIZE: 1.0, REPORT: 0.3},
+    tokens_in={EXTRACT: 2400.0, CLAIMS: 1600.0, SUMMARIZE: 300.0, REPORT: 3500.0},
+    tokens_out={EXTRACT: 500.0, CLAIMS: 200.0, SUMMARIZE: 100.0, REPORT: 700.0},
     source="defaults, as no build of this chat model has ended yet",
 )
 
@@ -134,7 +135,7 @@ def step_estimate(
     )
 
 
-def extraction_further_calls(max_gleanings: int, mean_calls: float | None, ratios_: Ratios) -> float:
+def extraction_further_calls(step: str, max_gleanings: int, mean_calls: float | None, ratios_: Ratios) -> float:
     """Calls a text unit makes beside its first: as remembered units did, else as in builds, else at their fewest."""
     if max_gleanings == 0:
         return 0.0
@@ -142,7 +143,7 @@ def extraction_further_calls(max_gleanings: int, mean_calls: float | None, ratio
         return max(mean_calls - 1.0, 0.0)
     # A gleaning is always asked for; whether there is to be one more is a call of its own.
     fewest = 1.0 if max_gleanings == 1 else 2.0
-    return max(ratios_.calls_per_unit[EXTRACT] - 1.0, fewest)
+    return max(ratios_.calls_per_unit[step] - 1.0, fewest)
 
 
 def estimate(steps: Sequence[StepEstimate], *, price_input: float, price_output: float, rate: Rate | None) -> Estimate:

@@ -8,7 +8,7 @@ from typing import Any
 from fileintel.model import ChatAnswer
 from fileintel.store.engine import row, rows
 
-_STEPS = ("extract_graph", "summarize_descriptions", "create_community_reports")
+_STEPS = ("extract_graph", "extract_covariates", "summarize_descriptions", "create_community_reports")
 # A handful of calls says little about how fast many are.
 FEWEST_CALLS = 20
 RECENT_RUNS = 5

@@ -11,6 +11,7 @@ from typing import Any
 from fileintel.graph.cluster import create_communities
 from fileintel.graph.contexts import brought_relationships, report_context
 from fileintel.graph.estimate import (
+    CLAIMS,
     DEFAULTS,
     EXTRACT,
     REPORT,
@@ -47,18 +48,27 @@ def estimate_build(collection_id: str, parameters: Parameters) -> Estimate:
     units = store.text_unit_ids(collection_id)
     stride = max(1, math.ceil(len(units) / MOST_UNITS))
     known = _known_ratios(parameters["chat_model"], collection_id)
-    extraction, extracted, unknown = _extraction(units[::stride], parameters, known, stride)
-    if stride == 1 and extracted:
-        summaries, reports = _beyond(collection_id, extracted, unknown, parameters, known)
+    steps: list[StepEstimate] = []
+    if parameters.get("method") == "fast":
+        # Noun phrases are found without the LLM, and nothing is summarized.
+        steps.append(step_estimate(REPORT, Tally(), known, unknown_units=float(len(units)), basis=""))
     else:
-        # A sample's graph is not a small graph of the whole.
-        summaries, reports = (
-            step_estimate(step, Tally(), known, unknown_units=float(len(units)), basis="")
-            for step in (SUMMARIZE, REPORT)
-        )
+        extraction, found, unknown = _extraction(EXTRACT, units[::stride], parameters, known, stride)
+        steps.append(extraction)
+        if stride == 1 and found:
+            extracted = [(unit, extraction_of(stored)) for unit, stored in found]
+            steps += _beyond(collection_id, extracted, unknown, parameters, known)
+        else:
+            # A sample's graph is not a small graph of the whole.
+            steps += (
+                step_estimate(step, Tally(), known, unknown_units=float(len(units)), basis="")
+                for step in (SUMMARIZE, REPORT)
+            )
+    if parameters.get("claims"):
+        steps.append(_extraction(CLAIMS, units[::stride], parameters, known, stride)[0])
     settings = load()
     return estimate(
-        [extraction, summaries, reports],
+        steps,
         price_input=settings.price_input,
         price_output=settings.price_output,
         rate=_rate(parameters["chat_model"]),
@@ -87,12 +97,12 @@ def _rate(chat_model: str) -> Rate | None:
 
 
 def _extraction(
-    units: Sequence[str], parameters: Parameters, known: Ratios, stride: int
-) -> tuple[StepEstimate, list[tuple[str, Extraction]], int]:
-    """The step's estimate, what is remembered of it, and of how many text units nothing whole is."""
+    step: str, units: Sequence[str], parameters: Parameters, known: Ratios, stride: int
+) -> tuple[StepEstimate, list[tuple[str, dict[str, Any]]], int]:
+    """The estimate of a step that reads each text unit, what is remembered of it, and how many units are not whole."""
     tokenizer = models.tokenizer()
     tally, further = Tally(), Tally()
-    found: list[tuple[str, Extraction]] = []
+    found: list[tuple[str, dict[str, Any]]] = []
     calls_of_done: list[int] = []
     first_out: list[int] = []
     overhead: int | None = None
@@ -100,8 +110,7 @@ def _extraction(
     for start in range(0, len(units), PIECE):
         piece = store.text_units(units[start : start + PIECE])
         work = (
-            partial(_ask, step=EXTRACT, key=unit, given={"text": text}, parameters=parameters)
-            for unit, text, _ in piece
+            partial(_ask, step=step, key=unit, given={"text": text}, parameters=parameters) for unit, text, _ in piece
         )
         rehearsed = rehearse(work, store.recall_many)
         for (unit, text, tokens), one in zip(piece, rehearsed, strict=True):
@@ -109,7 +118,7 @@ def _extraction(
             tally.heard += [answer.tokens_out for answer in one.answers]
             first_out += [answer.tokens_out for answer in one.answers[:1]]
             if one.result is not None:
-                found.append((unit, extraction_of(one.result)))
+                found.append((unit, one.result))
                 calls_of_done.append(len(one.answers))
                 continue
             if overhead is None and one.asked is not None and not one.answers:
@@ -117,10 +126,10 @@ def _extraction(
                 overhead = _tokens(one.asked) - tokenizer.count(text)
             asked.append((tokens, one.answers))
     mean_calls = sum(calls_of_done) / len(calls_of_done) if calls_of_done else None
-    beyond_first = extraction_further_calls(parameters["max_gleanings"], mean_calls, known)
+    beyond_first = extraction_further_calls(step, parameters["max_gleanings"], mean_calls, known)
     told = [tokens for tokens in first_out if tokens > 0]
-    out = sum(told) / len(told) if told else known.tokens_out[EXTRACT]
-    prompt = overhead if overhead is not None else max(known.tokens_in[EXTRACT] - 300, 0)
+    out = sum(told) / len(told) if told else known.tokens_out[step]
+    prompt = overhead if overhead is not None else max(known.tokens_in[step] - 300, 0)
     for tokens, answers in asked:
         left = 1.0 + beyond_first - len(answers)
         further.to_make += max(left, 1.0)
@@ -133,7 +142,7 @@ def _extraction(
         basis = f"the prompts of every {stride}th text unit"
     if asked and beyond_first:
         basis += ", gleanings as " + ("remembered" if mean_calls is not None else f"in {known.source}")
-    result = step_estimate(EXTRACT, tally, known, scale=float(stride), basis=basis)
+    result = step_estimate(step, tally, known, scale=float(stride), basis=basis)
     return result, found, len(asked)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from fileintel.errors import FileIntelError, ServiceError
 from fileintel.model import Job
 from fileintel.store import documents, jobs
-from fileintel.tasks import bells, costs, process
+from fileintel.tasks import bells, costs, methods, process
 from fileintel.tasks.app import app
 
 logger = logging.getLogger(__name__)
@@ -41,6 +41,10 @@ def _estimate(job: Job) -> Mapping[str, Any]:
     from fileintel.tasks.estimate import estimate_build
 
     parameters = bells.build_parameters()
+    method, claims = methods.choose(
+        job.collection_id, parameters["chat_model"], job.parameters.get("method"), job.parameters.get("claims")
+    )
+    parameters |= {"method": method, "claims": claims, "recluster": bool(job.parameters.get("recluster"))}
     states = documents.states(job.collection_id)
     found = estimate_build(job.collection_id, parameters)
     steps = [{**dataclasses.asdict(step), "to_make": step.to_make} for step in found.steps]
@@ -48,6 +52,8 @@ def _estimate(job: Job) -> Mapping[str, Any]:
         **dataclasses.asdict(found),
         "steps": steps,
         "chat_model": parameters["chat_model"],
+        "method": method,
+        "claims": claims,
         "documents_unread": states.get("queued", 0) + states.get("processing", 0),
     }
     if job.parameters.get("build"):

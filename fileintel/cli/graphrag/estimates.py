@@ -9,18 +9,22 @@ import typer
 
 from fileintel.cli import output
 from fileintel.cli.collection import Name
+from fileintel.cli.graphrag.build import Claims, MethodOption
 
 app = typer.Typer()
 
 
 @app.command()
-def estimate(collection: Name, as_json: output.Json = False) -> None:
+def estimate(
+    collection: Name, method: MethodOption = None, claims: Claims = None, as_json: output.Json = False
+) -> None:
     """Say what a build would ask of the LLM: calls, tokens, cost, time, and what is remembered already."""
     from fileintel.cli import progress
     from fileintel.cli.client import connect, part
 
     with connect() as api:
-        job = api.post(f"/collections/{part(collection)}/estimate")
+        wanted = {"method": method and method.value, "claims": claims}
+        job = api.post(f"/collections/{part(collection)}/estimate", {k: v for k, v in wanted.items() if v is not None})
         found = progress.wait_for_job(api, job, quiet=as_json)["result"]
     if as_json:
         output.print_json(found)

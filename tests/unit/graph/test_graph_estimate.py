@@ -75,7 +75,7 @@ def test_a_sample_is_blown_up_and_is_no_exact_count() -> None:
 )
 def test_calls_beside_the_first(gleanings: int, mean: float | None, further: float) -> None:
     few = ratios({EXTRACT: Measured(10, 10, 0, 1, 1)}, "", DEFAULTS)
-    assert extraction_further_calls(gleanings, mean, few) == further
+    assert extraction_further_calls(EXTRACT, gleanings, mean, few) == further
 
 
 def test_thresholds() -> None:
