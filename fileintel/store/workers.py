@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fileintel.store.engine import execute, rows, run, transaction
+from fileintel.store.engine import execute, row, rows, run, transaction
 
 SILENT_SECONDS = 30
 # Documents may wait long behind others in their queue; a second message for one costs little but not nothing.
@@ -41,6 +41,16 @@ def beat(
         stall=longest_stall_ms,
         by=by,
     )
+
+
+def asking() -> int:
+    """How many living worker processes ask the LLM: those that have a limit of calls."""
+    found = row(
+        """SELECT count(*) AS n FROM workers
+           WHERE call_limit > 0 AND seen_at > now() - make_interval(secs => :silent)""",
+        silent=SILENT_SECONDS,
+    )
+    return 0 if found is None else int(found["n"])
 
 
 def leave(worker: str) -> None:

@@ -12,7 +12,7 @@ from kombu.exceptions import OperationalError
 from fileintel.errors import ConflictError, ServiceError
 from fileintel.model import IndexRun
 from fileintel.settings import load
-from fileintel.store import budget, documents, index_steps, jobs, queries, runs, versions, work
+from fileintel.store import budget, documents, index_steps, jobs, queries, runs, versions, work, workers
 from fileintel.store.workers import Bell
 from fileintel.tasks import steps
 from fileintel.tasks.app import app
@@ -57,12 +57,26 @@ def ring_items(run_id: int, name: str, items: int, countdown: float = 0.0) -> No
     step = steps.step(name)
     settings = load()
     if step.waits:
-        pullers = min(items, settings.celery_graphrag_concurrency)
-        tasks, task = math.ceil(pullers / PULLERS_PER_TASK), "index.pull"
+        # As many as all graphrag workers together can have in flight.
+        capacity = settings.celery_graphrag_concurrency * max(1, workers.asking())
+        tasks, task = math.ceil(min(items, capacity) / PULLERS_PER_TASK), "index.pull"
     else:
         tasks, task = min(items, settings.celery_worker_concurrency), "index.work"
     for _ in range(tasks):
         _send(task, [run_id, name], step.queue, countdown)
+
+
+def ring_pull(run_id: int, name: str, countdown: float) -> None:
+    """Have one more task go on with a waiting step."""
+    _send("index.pull", [run_id, name], steps.step(name).queue, countdown)
+
+
+def ring_waiting() -> None:
+    """Have a worker that has just come take part in the steps that wait for the LLM."""
+    for run in runs.running():
+        for name in index_steps.under_way(run.id):
+            if steps.step(name).waits and (pending := work.pending(run.id, name)):
+                ring_items(run.id, name, pending)
 
 
 def ring_again(run_id: int, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from fileintel.errors import (
     ServiceError,
 )
 from fileintel.model import WorkItem
+from fileintel.settings import load
 from fileintel.store import budget, index_steps, runs, work
 from fileintel.store.work import MAX_ATTEMPTS, Outcome, Spent
 from fileintel.tasks import bells, models, process, purse, stages, steps
@@ -30,6 +32,8 @@ T = TypeVar("T")
 TURN_SECONDS = 2.0
 # How soon a plan looks again for what has become complete.
 LOOK_AGAIN_SECONDS = 0.2
+# How soon a task that a full worker was given is offered again.
+PASS_ON_SECONDS = 0.5
 # A server that answers the same prompt the same way is not paid for it five times; each attempt asks again once.
 BAD_ANSWER_ATTEMPTS = 2
 
@@ -70,7 +74,15 @@ def _plan(run_id: int, name: str) -> bool:
 def pull(run_id: int, name: str) -> None:
     """Work on a waiting step's items with some twenty greenlets until none is left."""
     worker = process.worker_id()
-    claimed = _persist(lambda: work.exchange(None, run_id, name, worker, most=bells.PULLERS_PER_TASK))
+    room = min(bells.PULLERS_PER_TASK, load().celery_graphrag_concurrency - _pulling[run_id, name])
+    if room <= 0:
+        # Celery gives a worker more tasks than it can use: another worker may be waiting for this one.
+        if work.pending(run_id, name):
+            bells.ring_pull(run_id, name, countdown=PASS_ON_SECONDS)
+        return
+    _pulling[run_id, name] += room
+    claimed = _persist(lambda: work.exchange(None, run_id, name, worker, most=room))
+    _pulling[run_id, name] -= room - len(claimed)
     if claimed:
         parameters = runs.parameters(run_id)
         # Under gevent these threads are greenlets.
@@ -120,11 +132,19 @@ def _compute_in_turn(item: WorkItem, worker: str, end: float) -> bool:
         item = following[0]
 
 
-def _pull(item: WorkItem | None, worker: str, parameters: Mapping[str, Any]) -> None:
-    while item is not None:
-        outcome = _ask(item, parameters)
-        following = [] if outcome is None else _exchange(outcome, worker)
-        item = following[0] if following else None
+# How many greenlets of this process work on a step: more than its limiter lets ask would only keep items from others.
+_pulling: Counter[tuple[int, str]] = Counter()
+
+
+def _pull(item: WorkItem, worker: str, parameters: Mapping[str, Any]) -> None:
+    """Work on an item, and on the next ones as long as there are any."""
+    following = [item]
+    try:
+        while following:
+            outcome = _ask(following[0], parameters)
+            following = [] if outcome is None else _exchange(outcome, worker)
+    finally:
+        _pulling[item.run_id, item.step] -= 1
 
 
 def _ask(item: WorkItem, parameters: Mapping[str, Any]) -> Outcome | None:

@@ -45,9 +45,12 @@ def begin(name: str) -> None:
     _stop.clear()
     if on_greenlets():
         monitor.start()
+        models.limiter()  # whose limit says, from the first heartbeat on, that this process asks the LLM
         threading.Thread(target=model_servers.watch, args=(_stop,), name="model-servers", daemon=True).start()
     _beat(name)
     threading.Thread(target=_live, args=(name,), name="heartbeat", daemon=True).start()
+    if on_greenlets():
+        bells.ring_waiting()
 
 
 def end() -> None:
