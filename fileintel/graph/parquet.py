@@ -107,6 +107,22 @@ def schemas() -> dict[str, Any]:
                 ("size", whole),
             ]
         ),
+        "covariates": pa.schema(
+            [
+                ("id", text),
+                ("human_readable_id", whole),
+                ("covariate_type", text),
+                ("type", text),
+                ("description", text),
+                ("subject_id", text),
+                ("object_id", text),
+                ("status", text),
+                ("start_date", text),
+                ("end_date", text),
+                ("source_text", text),
+                ("text_unit_id", text),
+            ]
+        ),
     }
 
 
@@ -123,7 +139,7 @@ def _document(number: int, row: Row) -> Row:
 
 
 def _text_unit(number: int, row: Row) -> Row:
-    return {**row, "human_readable_id": number, "covariate_ids": []}
+    return {**row, "human_readable_id": number}
 
 
 def _numbered(_number: int, row: Row) -> Row:
@@ -162,6 +178,17 @@ def _report(_number: int, row: Row) -> Row:
     }
 
 
+def _covariate(_number: int, row: Row) -> Row:
+    # GraphRAG's subject_id and object_id hold names, not ids of entities.
+    return {
+        **row,
+        "human_readable_id": row["number"],
+        "covariate_type": "claim",
+        "subject_id": row["subject"],
+        "object_id": row["object"],
+    }
+
+
 _ROWS: Mapping[str, Callable[[int, Row], Row]] = {
     "documents": _document,
     "text_units": _text_unit,
@@ -169,6 +196,7 @@ _ROWS: Mapping[str, Callable[[int, Row], Row]] = {
     "relationships": _numbered,
     "communities": _community,
     "community_reports": _report,
+    "covariates": _covariate,
 }
 
 

@@ -40,7 +40,7 @@ def documents(collection_id: str) -> Iterator[Row]:
 
 
 def text_units(collection_id: str, version: int) -> Iterator[Row]:
-    """The text units in their order, each with the entities and relationships that name it."""
+    """The text units in their order, each with the entities and relationships that name it and the claims it makes."""
     return _stream(
         f"""WITH held AS MATERIALIZED ({_HELD}),
             entity_ids AS (
@@ -48,11 +48,15 @@ def text_units(collection_id: str, version: int) -> Iterator[Row]:
                 FROM entities e, unnest(e.text_unit_ids) AS m(unit) WHERE e.version = :version GROUP BY m.unit),
             relationship_ids AS (
                 SELECT m.unit, array_agg(e.id ORDER BY e.number) AS ids
-                FROM relationships e, unnest(e.text_unit_ids) AS m(unit) WHERE e.version = :version GROUP BY m.unit)
+                FROM relationships e, unnest(e.text_unit_ids) AS m(unit) WHERE e.version = :version GROUP BY m.unit),
+            covariate_ids AS (
+                SELECT text_unit_id AS unit, array_agg(id ORDER BY number, id) AS ids
+                FROM covariates WHERE version = :version GROUP BY text_unit_id)
             SELECT t.id, t.text, t.n_tokens, h.document_id, COALESCE(e.ids, '{{}}') AS entity_ids,
-                   COALESCE(r.ids, '{{}}') AS relationship_ids
+                   COALESCE(r.ids, '{{}}') AS relationship_ids, COALESCE(c.ids, '{{}}') AS covariate_ids
             FROM held h JOIN text_units t ON t.id = h.id
             LEFT JOIN entity_ids e ON e.unit = t.id LEFT JOIN relationship_ids r ON r.unit = t.id
+            LEFT JOIN covariate_ids c ON c.unit = t.id
             ORDER BY h.sha256, h.ordinal""",
         collection=collection_id,
         version=version,
@@ -97,5 +101,18 @@ def reports(version: int) -> Iterator[Row]:
            FROM community_reports p JOIN communities c ON c.version = p.version AND c.number = p.community
            JOIN index_runs r ON r.id = p.version
            WHERE p.version = :version ORDER BY p.level, p.community""",
+        version=version,
+    )
+
+
+def covariates(collection_id: str, version: int) -> Iterator[Row]:
+    """A version's claims in their own order, as far as the collection still holds their text units."""
+    return _stream(
+        f"""WITH held AS MATERIALIZED ({_HELD})
+            SELECT c.id, c.number, c.type, c.description, c.subject, c.object, c.status, c.start_date, c.end_date,
+                   c.source_text, c.text_unit_id
+            FROM covariates c JOIN held h ON h.id = c.text_unit_id
+            WHERE c.version = :version ORDER BY c.number, c.id""",
+        collection=collection_id,
         version=version,
     )

@@ -14,7 +14,7 @@ from fileintel.graph.graphml import write_graphml
 from fileintel.graph.markdown import index_page, report_page
 from fileintel.graph.parquet import write_table
 from fileintel.model import Job
-from fileintel.store import blobs, collections, exports
+from fileintel.store import blobs, collections, exports, runs
 
 
 def write_export(job: Job) -> Mapping[str, Any]:
@@ -50,6 +50,8 @@ def _parquet(archive: zipfile.ZipFile, collection_id: str, _name: str, version: 
         "communities": exports.communities(version),
         "community_reports": exports.reports(version),
     }
+    if runs.parameters(version).get("claims"):
+        tables["covariates"] = exports.covariates(collection_id, version)
     for name, rows in tables.items():
         with _member(archive, f"{name}.parquet", zipfile.ZIP_STORED) as file:  # Parquet is compressed already
             write_table(name, rows, file)

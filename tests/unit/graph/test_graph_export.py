@@ -32,6 +32,11 @@ REPORT = {
     "rank_explanation": "why", "findings": [{"summary": "s", "explanation": "e"}], "parent": -1, "children": [],
     "size": 2, "made_at": AT,
 }  # fmt: skip
+CLAIM = {
+    "id": "k1", "number": 3, "type": "FRAUD", "description": "A paid B", "subject": "A", "object": "B",
+    "status": "SUSPECTED", "start_date": "2026-01-02T00:00:00", "end_date": "NONE", "source_text": "A paid",
+    "text_unit_id": "u1",
+}  # fmt: skip
 
 
 def written(name: str, *rows: Any) -> Any:
@@ -59,6 +64,31 @@ def test_rows_come_out_as_they_went_in(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (report["rank"], report["size"], report["period"]) == (7.5, 2, "2026-03-02")
     assert '"rating": 7.5' in report["full_content_json"]
     assert written("communities", COMMUNITY).to_pylist()[0]["title"] == "Community 7"
+
+
+def test_claims_are_read_back_by_graphrags_own_reader() -> None:
+    from graphrag.query.indexer_adapters import read_indexer_covariates
+
+    table = written("covariates", CLAIM)
+    row = table.to_pylist()[0]
+    assert (row["covariate_type"], row["text_unit_id"], row["source_text"]) == ("claim", "u1", "A paid")
+    (read,) = read_indexer_covariates(table.to_pandas())
+    assert (read.id, read.short_id, read.subject_id, read.covariate_type) == ("k1", "3", "A", "FRAUD")
+    assert read.attributes == {
+        "object_id": "B",
+        "status": "SUSPECTED",
+        "start_date": "2026-01-02T00:00:00",
+        "end_date": "NONE",
+        "description": "A paid B",
+    }
+
+
+def test_a_text_unit_names_its_claims() -> None:
+    unit = {
+        "id": "u1", "text": "t", "n_tokens": 1, "document_id": "d", "entity_ids": [], "relationship_ids": [],
+        "covariate_ids": ["k1"],
+    }  # fmt: skip
+    assert written("text_units", unit).to_pylist()[0]["covariate_ids"] == ["k1"]
 
 
 def test_groups_are_written_as_they_fill(monkeypatch: pytest.MonkeyPatch) -> None:
