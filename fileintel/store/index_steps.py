@@ -28,20 +28,17 @@ def states(run_id: int) -> dict[str, str]:
     return {step["step"]: step["state"] for step in found}
 
 
-def under_way(run_id: int) -> list[str]:
-    """The steps of a running run that can be worked on now; none when it is not running."""
+def under_way(run_id: int, *, to_plan: bool = False) -> list[str]:
+    """The steps of a running run that can be worked on now, or those of which items may still have to be entered; none
+    when it is not running."""
     found = rows(
         """SELECT s.step FROM index_steps s JOIN index_runs r ON r.id = s.run_id
-           WHERE s.run_id = :id AND r.state = 'running' AND s.state IN ('open', 'planned') ORDER BY s.rank""",
+           WHERE s.run_id = :id AND r.state = 'running' AND (s.state = 'open' OR s.state = 'planned' AND NOT :to_plan)
+           ORDER BY s.rank""",
         id=run_id,
+        to_plan=to_plan,
     )
     return [step["step"] for step in found]
-
-
-def open_steps(run_id: int) -> list[str]:
-    """The steps of a running run of which items may still have to be entered."""
-    known = states(run_id)
-    return [step for step in under_way(run_id) if known[step] == "open"]
 
 
 def to_plan(run_id: int, step: str) -> bool | None:

@@ -59,16 +59,17 @@ def ring_items(run_id: int, name: str, items: int, countdown: float = 0.0) -> No
     if step.waits:
         # As many as all graphrag workers together can have in flight.
         capacity = settings.celery_graphrag_concurrency * max(1, workers.asking())
-        tasks, task = math.ceil(min(items, capacity) / PULLERS_PER_TASK), "index.pull"
+        tasks = math.ceil(min(items, capacity) / PULLERS_PER_TASK)
     else:
-        tasks, task = min(items, settings.celery_worker_concurrency), "index.work"
+        tasks = min(items, settings.celery_worker_concurrency)
     for _ in range(tasks):
-        _send(task, [run_id, name], step.queue, countdown)
+        ring_once(run_id, name, countdown)
 
 
-def ring_pull(run_id: int, name: str, countdown: float) -> None:
-    """Have one more task go on with a waiting step."""
-    _send("index.pull", [run_id, name], steps.step(name).queue, countdown)
+def ring_once(run_id: int, name: str, countdown: float = 0.0) -> None:
+    """Have one more task work on a step."""
+    step = steps.step(name)
+    _send("index.pull" if step.waits else "index.work", [run_id, name], step.queue, countdown)
 
 
 def ring_waiting() -> None:
@@ -77,11 +78,6 @@ def ring_waiting() -> None:
         for name in index_steps.under_way(run.id):
             if steps.step(name).waits and (pending := work.pending(run.id, name)):
                 ring_items(run.id, name, pending)
-
-
-def ring_again(run_id: int, name: str) -> None:
-    """Have one more task go on with a computing step."""
-    _send("index.work", [run_id, name], steps.step(name).queue)
 
 
 def ring_query(query_id: str) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from fileintel.graph.cluster import create_communities
-from fileintel.graph.contexts import brought_relationships, report_context
+from fileintel.graph.contexts import brought_relationships
 from fileintel.graph.estimate import (
     CLAIMS,
     DEFAULTS,
@@ -200,20 +200,10 @@ def _reports(collection_id: str, merged: Preview, descriptions: Mapping[str, str
     communities = create_communities(
         edges, max_cluster_size=parameters["max_cluster_size"], before=_before(collection_id, parameters)
     )
-    staged = models.staged(parameters["chat_model"])
 
     def work() -> Iterator[Any]:
         for community, ids in brought_relationships(communities, edges):
-            context = report_context(
-                community,
-                [entities[id_] for id_ in community.entity_ids],
-                [relationships[id_] for id_ in ids],
-                tokenizer=models.tokenizer(),
-                max_tokens=parameters["report_max_input_tokens"],
-            )
-            given: dict[str, Any] = {"level": community.level, "context": context.text}
-            if staged:
-                given["rows"] = report_planning._rows(context)
+            given = report_planning.report_input(community, ids, entities, relationships, parameters)
             yield partial(_ask, step=REPORT, key=str(community.number), given=given, parameters=parameters)
 
     for one in rehearse(work(), store.recall_many):

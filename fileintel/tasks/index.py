@@ -78,7 +78,7 @@ def pull(run_id: int, name: str) -> None:
     if room <= 0:
         # Celery gives a worker more tasks than it can use: another worker may be waiting for this one.
         if work.pending(run_id, name):
-            bells.ring_pull(run_id, name, countdown=PASS_ON_SECONDS)
+            bells.ring_once(run_id, name, countdown=PASS_ON_SECONDS)
         return
     _pulling[run_id, name] += room
     claimed = _persist(lambda: work.exchange(None, run_id, name, worker, most=room))
@@ -106,7 +106,7 @@ def work_on(run_id: int, name: str) -> None:
         with ThreadPoolExecutor(len(claimed), thread_name_prefix=f"work-{run_id}") as threads:
             left = list(threads.map(lambda item: _compute_in_turn(item, worker, end), claimed))
     if any(left):
-        bells.ring_again(run_id, name)
+        bells.ring_once(run_id, name)
     else:
         _move_on(run_id, name)
 
@@ -119,7 +119,7 @@ def _compute_in_turn(item: WorkItem, worker: str, end: float) -> bool:
             outcome = Outcome(item, stages.COMPUTE[item.step](item), Spent())
         except stages.NotYet as not_yet:
             work.postpone(item, worker)
-            bells.ring_items(item.run_id, item.step, 1, countdown=not_yet.seconds)
+            bells.ring_once(item.run_id, item.step, countdown=not_yet.seconds)
             return False
         except Exception as error:
             logger.exception("%s %s of run %s", item.step, item.key, item.run_id)
@@ -204,7 +204,7 @@ def _move_on(run_id: int, name: str) -> None:
     if index_steps.advance(run_id, name) is None:
         return
     # The steps that follow, and those that were waiting for more of this one's results.
-    for step in index_steps.open_steps(run_id):
+    for step in index_steps.under_way(run_id, to_plan=True):
         bells.ring_plan(run_id, step)
     if runs.get(run_id).state == "complete":
         bells.ring_tidy(run_id)

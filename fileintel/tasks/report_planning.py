@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fileintel.graph.contexts import ReportContext, brought_relationships, report_context
-from fileintel.model import Community
+from fileintel.model import Community, Entity, Relationship
 from fileintel.store import graph, graph_writing, index_steps, runs, work
 from fileintel.tasks import fast, models
 
@@ -46,21 +46,32 @@ def plan_reports(run_id: int) -> Iterator[int]:
 def _items(
     run_id: int, some: list[tuple[Community, tuple[str, ...]]], parameters: dict[str, Any]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    staged = models.staged(parameters["chat_model"])
     entities = {e.id: e for e in graph.entities_with(run_id, list({id_ for c, _ in some for id_ in c.entity_ids}))}
     relationships = {r.id: r for r in graph.relationships_with(run_id, list({id_ for _, ids in some for id_ in ids}))}
     for community, ids in some:
-        context = report_context(
-            community,
-            [entities[id_] for id_ in community.entity_ids],
-            [relationships[id_] for id_ in ids],
-            tokenizer=models.tokenizer(),
-            max_tokens=parameters["report_max_input_tokens"],
-        )
-        given: dict[str, Any] = {"level": community.level, "context": context.text}
-        if staged:
-            given["rows"] = _rows(context)
-        yield str(community.number), given
+        yield str(community.number), report_input(community, ids, entities, relationships, parameters)
+
+
+def report_input(
+    community: Community,
+    brought: Sequence[str],
+    entities: Mapping[str, Entity],
+    relationships: Mapping[str, Relationship],
+    parameters: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What a community's report is written from, as its work item holds it: its entities and the relationships they
+    brought (ids), both looked up by id."""
+    context = report_context(
+        community,
+        [entities[id_] for id_ in community.entity_ids],
+        [relationships[id_] for id_ in brought],
+        tokenizer=models.tokenizer(),
+        max_tokens=parameters["report_max_input_tokens"],
+    )
+    given: dict[str, Any] = {"level": community.level, "context": context.text}
+    if models.staged(parameters["chat_model"]):
+        given["rows"] = _rows(context)
+    return given
 
 
 def _rows(context: ReportContext) -> dict[str, Any]:
