@@ -7,6 +7,7 @@ from typing import Any
 
 from fileintel.model import ChatAnswer
 from fileintel.store.engine import row, rows
+from fileintel.store.sources import UNITS_IN_ORDER
 
 _STEPS = ("extract_graph", "extract_covariates", "summarize_descriptions", "create_community_reports")
 # A handful of calls says little about how fast many are.
@@ -17,15 +18,10 @@ RECENT_RUNS = 5
 def text_unit_ids(collection_id: str) -> list[str]:
     """The text units a build would extract, in its order."""
     found = rows(
-        """SELECT text_unit_id FROM (
-               SELECT DISTINCT ON (u.text_unit_id) u.text_unit_id, d.sha256, u.ordinal
-               FROM document_text_units u JOIN documents d ON d.id = u.document_id
-               WHERE d.collection_id = :collection AND d.state = 'ready'
-               ORDER BY u.text_unit_id, d.sha256, u.ordinal
-           ) units ORDER BY sha256, ordinal""",
+        f"SELECT unit FROM ({UNITS_IN_ORDER.format(collection=':collection')}) placed ORDER BY place",
         collection=collection_id,
     )
-    return [unit["text_unit_id"] for unit in found]
+    return [unit["unit"] for unit in found]
 
 
 def numbers(collection_id: str) -> dict[str, int]:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from fileintel.model import Community, Entity, Relationship
 from fileintel.store.engine import as_json, execute, run, transaction
+from fileintel.store.sources import UNITS_OF_RUN
 
 # Whatever has several descriptions has none of its own before they are summarized.
 _UNSUMMARIZED = "cardinality(descriptions) > 1 AND description = ''"
@@ -191,14 +192,8 @@ def plan_extraction(run_id: int, step: str) -> int:
     """Enter an item for each text unit of the collection's ready documents, in an order that depends on the documents'
     contents alone; returns how many were new."""
     return execute(
-        """INSERT INTO work_items (run_id, step, key, rank)
-           SELECT :id, :step, text_unit_id, row_number() OVER (ORDER BY sha256, ordinal) FROM (
-               SELECT DISTINCT ON (u.text_unit_id) u.text_unit_id, d.sha256, u.ordinal
-               FROM document_text_units u JOIN documents d ON d.id = u.document_id
-               JOIN index_runs r ON r.collection_id = d.collection_id
-               WHERE r.id = :id AND d.state = 'ready'
-               ORDER BY u.text_unit_id, d.sha256, u.ordinal
-           ) units ON CONFLICT DO NOTHING""",
+        f"""INSERT INTO work_items (run_id, step, key, rank)
+            SELECT :id, :step, unit, place FROM ({UNITS_OF_RUN}) placed ON CONFLICT DO NOTHING""",
         id=run_id,
         step=step,
     )

@@ -5,26 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fileintel.store.engine import as_json, execute, rows
+from fileintel.store.sources import UNITS_OF_RUN
 
 
 def plan(run_id: int, step: str, batch: int) -> int:
     """Enter an item for each `batch` text units of the collection's ready documents, in an order that depends on the
     documents' contents alone; returns how many were new."""
     return execute(
-        """INSERT INTO work_items (run_id, step, key, rank, input)
-           SELECT :id, :step, 'units:' || batch, batch, jsonb_build_object('units', jsonb_agg(unit ORDER BY place))
-           FROM (
-               SELECT text_unit_id AS unit, place, (place - 1) / :batch AS batch FROM (
-                   SELECT text_unit_id, row_number() OVER (ORDER BY sha256, ordinal) AS place FROM (
-                       SELECT DISTINCT ON (u.text_unit_id) u.text_unit_id, d.sha256, u.ordinal
-                       FROM document_text_units u JOIN documents d ON d.id = u.document_id
-                       JOIN index_runs r ON r.collection_id = d.collection_id
-                       WHERE r.id = :id AND d.state = 'ready'
-                       ORDER BY u.text_unit_id, d.sha256, u.ordinal
-                   ) units
-               ) placed
-           ) batches GROUP BY batch
-           ON CONFLICT DO NOTHING""",
+        f"""INSERT INTO work_items (run_id, step, key, rank, input)
+            SELECT :id, :step, 'units:' || batch, batch, jsonb_build_object('units', jsonb_agg(unit ORDER BY place))
+            FROM (SELECT unit, place, (place - 1) / :batch AS batch FROM ({UNITS_OF_RUN}) placed) batches
+            GROUP BY batch ON CONFLICT DO NOTHING""",
         id=run_id,
         step=step,
         batch=batch,

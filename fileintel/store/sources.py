@@ -6,6 +6,18 @@ from collections.abc import Sequence
 
 from fileintel.store.engine import row, rows
 
+# The text units (`unit`) of a collection's ready documents, each once, and their `place` from 1 on in an order that
+# depends on the documents' contents alone; to be formatted with an expression for the collection's id.
+UNITS_IN_ORDER = """
+    SELECT text_unit_id AS unit, row_number() OVER (ORDER BY sha256, ordinal) AS place FROM (
+        SELECT DISTINCT ON (u.text_unit_id) u.text_unit_id, d.sha256, u.ordinal
+        FROM document_text_units u JOIN documents d ON d.id = u.document_id
+        WHERE d.collection_id = {collection} AND d.state = 'ready'
+        ORDER BY u.text_unit_id, d.sha256, u.ordinal
+    ) units
+"""
+UNITS_OF_RUN = UNITS_IN_ORDER.format(collection="(SELECT collection_id FROM index_runs WHERE id = :id)")
+
 
 def count_text_units(collection_id: str) -> int:
     """How many different text units the collection's ready documents hold."""
