@@ -82,11 +82,13 @@ def _begin_on_greenlets(sender: Any, **_: Any) -> None:
 
 @signals.worker_process_init.connect
 def _begin_child(**_: Any) -> None:
+    from fileintel.documents import start_parsing_process
     from fileintel.store import engine
     from fileintel.tasks import process
 
     engine.forget_inherited()
     process.begin("main_prefork")
+    start_parsing_process()
 
 
 @signals.worker_process_shutdown.connect

@@ -4,9 +4,12 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from unit.documents.conftest import MakePdf, wrapped
 
@@ -82,6 +85,46 @@ def test_the_child_is_given_no_secrets(tmp_path: Path, monkeypatch: pytest.Monke
     seen = json.loads((tmp_path / "seen").read_text())
     assert "PYTHONPATH" in seen
     assert not {"OPENAI_API_KEY", "DATABASE_URL"} & set(seen)
+
+
+def _parsing_process() -> psutil.Process:
+    (found,) = [
+        child for child in psutil.Process().children() if child.cmdline()[-2:] == ["-m", "fileintel.documents.child"]
+    ]
+    return found
+
+
+def test_one_process_reads_file_after_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("Some words.")
+    parse_in_limits(path, "a.txt", seconds=60, memory_bytes=GIB)
+    first = _parsing_process()
+    parse_in_limits(path, "a.txt", seconds=60, memory_bytes=GIB)
+
+    assert _parsing_process().pid == first.pid
+
+    first.kill()
+    first.wait()
+    assert parse_in_limits(path, "a.txt", seconds=60, memory_bytes=GIB).sections[0].text == "Some words."
+    assert _parsing_process().pid != first.pid
+
+
+def test_ends_with_whoever_started_it(tmp_path: Path) -> None:
+    path = tmp_path / "fifo"
+    os.mkfifo(path)  # reading it never ends by itself
+    code = (
+        "from pathlib import Path; from fileintel.documents import parse_in_limits; "
+        f"parse_in_limits(Path({str(path)!r}), 'a.txt', seconds=60, memory_bytes={GIB})"
+    )
+    with subprocess.Popen([sys.executable, "-c", code]) as worker:
+        processes: list[psutil.Process] = []
+        end = time.monotonic() + 30
+        while len(processes) < 2 and time.monotonic() < end:
+            processes = psutil.Process(worker.pid).children(recursive=True)
+        assert len(processes) == 2
+        worker.kill()
+
+    assert psutil.wait_procs(processes, timeout=30)[1] == []
 
 
 def _parse_and_tell(path: str, results: multiprocessing.SimpleQueue[str]) -> None:
