@@ -37,7 +37,8 @@ def brought_relationships(
     levels: dict[int, list[Community]] = defaultdict(list)
     for community in communities:
         levels[community.level].append(community)
-    ends = [(entity_id(edge.source), entity_id(edge.target), edge.id) for edge in edges]
+    ids = {title: entity_id(title) for edge in edges for title in (edge.source, edge.target)}
+    ends = [(ids[edge.source], ids[edge.target], edge.id) for edge in edges]
     for level in sorted(levels):
         at_level = {entity for community in levels[level] for entity in community.entity_ids}
         starting: dict[str, str] = {}
@@ -67,7 +68,8 @@ def report_context(
     members = {entity.title: entity for entity in entities}
     edges = sorted(relationships, key=lambda edge: (-edge.combined_degree, edge.human_readable_id))
     context = _context(community, members, edges)
-    if tokenizer.count(context.text) <= max_tokens:
+    # A token is a byte at least, so that a short text fits uncounted.
+    if len(context.text.encode()) <= max_tokens or tokenizer.count(context.text) <= max_tokens:
         return context
     # The longest prefix that fits; the first relationship stays whatever its length, as in GraphRAG.
     fits, too_many = 1, len(edges)

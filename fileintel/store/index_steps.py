@@ -54,30 +54,52 @@ def to_plan(run_id: int, step: str) -> bool | None:
     return None if found is None else bool(found["open"])
 
 
-def claim_plan(run_id: int, step: str, worker: str) -> bool:
-    """Lease the planning of an open step to a worker; False when there is nothing to plan or another is at it."""
-    return bool(
-        execute(
-            """UPDATE index_steps s SET leased_by = :worker, plan_attempts = plan_attempts + 1
-               FROM index_runs r
-               WHERE s.run_id = :id AND s.step = :step AND s.state = 'open' AND s.leased_by IS NULL
-                 AND r.id = s.run_id AND r.state = 'running'""",
+def claim_plan(run_id: int, step: str, worker: str, bell: str | None = None) -> str | None:
+    """Lease the planning of an open step to a worker, and return the bell that this is; None when there is nothing to
+    plan, another is at it, or `bell` (of `pause_plan`) is not the step's last one. Whoever is at it looks once more.
+    """
+    with transaction() as connection:
+        step_row = run(
+            connection,
+            """SELECT s.leased_by, s.rung_at = CAST(:bell AS timestamptz) AS is_last
+               FROM index_steps s JOIN index_runs r ON r.id = s.run_id
+               WHERE s.run_id = :id AND s.step = :step AND s.state = 'open' AND r.state = 'running' FOR UPDATE OF s""",
+            id=run_id,
+            step=step,
+            bell=bell,
+        ).one_or_none()
+        if step_row is None or step_row.is_last is False:
+            return None
+        rung = run(
+            connection,
+            """UPDATE index_steps SET rung_at = clock_timestamp(), leased_by = COALESCE(leased_by, :worker),
+                   plan_attempts = plan_attempts + CASE WHEN leased_by IS NULL THEN 1 ELSE 0 END
+               WHERE run_id = :id AND step = :step RETURNING CAST(rung_at AS text)""",
             id=run_id,
             step=step,
             worker=worker,
-        )
-    )
+        ).scalar_one()
+    return str(rung) if step_row.leased_by is None else None
 
 
-def pause_plan(run_id: int, step: str, worker: str) -> None:
-    """Let go of a step whose planning goes on later; what is entered stays."""
-    execute(
-        """UPDATE index_steps SET leased_by = NULL, plan_attempts = 0, rung_at = now()
-           WHERE run_id = :id AND step = :step AND leased_by = :worker""",
+def pause_plan(run_id: int, step: str, worker: str, bell: str) -> tuple[str, bool] | None:
+    """Let go of a step whose planning goes on later; what is entered stays.
+
+    Returns the bell to go on with, the only one of the step's that is still heard, and whether the step was rung since
+    `bell`; None when the lease was lost.
+    """
+    found = row(
+        """UPDATE index_steps new SET leased_by = NULL, plan_attempts = 0, rung_at = clock_timestamp()
+           FROM (SELECT run_id, step, rung_at FROM index_steps
+                 WHERE run_id = :id AND step = :step AND leased_by = :worker FOR UPDATE) old
+           WHERE new.run_id = old.run_id AND new.step = old.step
+           RETURNING CAST(new.rung_at AS text) AS bell, old.rung_at <> CAST(:bell AS timestamptz) AS rung""",
         id=run_id,
         step=step,
         worker=worker,
+        bell=bell,
     )
+    return None if found is None else (found["bell"], found["rung"])
 
 
 def finish_plan(run_id: int, step: str, worker: str) -> bool:

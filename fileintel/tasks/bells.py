@@ -47,9 +47,9 @@ def ring_step(run_id: int, name: str, countdown: float = 0.0) -> None:
         ring_items(run_id, name, max(pending, 1), countdown)
 
 
-def ring_plan(run_id: int, name: str, countdown: float = 0.0) -> None:
-    """Have a step's items planned."""
-    _send("index.plan", [run_id, name], "llm_processing", countdown)
+def ring_plan(run_id: int, name: str, bell: str | None = None, countdown: float = 0.0) -> None:
+    """Have a step's items planned; with a `bell`, unless the step has been rung for again until then."""
+    _send("index.plan", [run_id, name, bell], "llm_processing", countdown)
 
 
 def ring_items(run_id: int, name: str, items: int, countdown: float = 0.0) -> None:

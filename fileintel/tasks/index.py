@@ -39,10 +39,12 @@ BAD_ANSWER_ATTEMPTS = 2
 
 
 @app.task(name="index.plan", queue="llm_processing")
-def plan_step(run_id: int, name: str) -> None:
-    """Enter a step's items as far as they can be known, unless that is done or another worker is at it."""
+def plan_step(run_id: int, name: str, bell: str | None = None) -> None:
+    """Enter a step's items as far as they can be known, unless that is done, another worker is at it, or a later look
+    than this one (`bell`) is arranged."""
     worker = process.worker_id()
-    if not index_steps.claim_plan(run_id, name, worker):
+    bell = index_steps.claim_plan(run_id, name, worker, bell)
+    if bell is None:
         return
     began = time.monotonic()
     try:
@@ -52,10 +54,12 @@ def plan_step(run_id: int, name: str) -> None:
         index_steps.give_plan_back(run_id, name, worker, f"planning {name}: {_said(error)}", MAX_ATTEMPTS)
         return
     if not whole:
-        index_steps.pause_plan(run_id, name, worker)
-        # Looking takes longer the larger the graph is, and may take a quarter of a process's time.
-        pause = max(LOOK_AGAIN_SECONDS, 3 * (time.monotonic() - began))
-        bells.ring_plan(run_id, name, countdown=pause)
+        paused = index_steps.pause_plan(run_id, name, worker, bell)
+        if paused is not None:
+            bell, rung = paused
+            # Looking takes longer the larger the graph is, and may take a quarter of a process's time.
+            pause = 0.0 if rung else max(LOOK_AGAIN_SECONDS, 3 * (time.monotonic() - began))
+            bells.ring_plan(run_id, name, bell, countdown=pause)
     elif index_steps.finish_plan(run_id, name, worker):
         # Its last items may have been done before anybody could know that they were the last.
         _move_on(run_id, name)

@@ -11,8 +11,8 @@ from fileintel.store import graph, graph_writing, index_steps, runs, work
 from fileintel.tasks import fast, models
 
 STEP = "create_community_reports"
-# Communities whose rows are held at once.
-AT_ONCE = 250
+# Communities whose rows are held at once, and which are asked for while the next ones' contexts are written.
+AT_ONCE = 50
 
 
 def plan_reports(run_id: int) -> Iterator[int]:

@@ -60,6 +60,10 @@ def _plan_embeddings(run_id: int) -> Iterator[int]:
     """Batches of entities and reports, as they become complete."""
     # Looked at first: what ends meanwhile is there the next time.
     states = index_steps.states(run_id)
+    if states.get("summarize_descriptions") == "done" and states["create_community_reports"] == "open":
+        # The LLM waits for the contexts that are being written now; vectors can be made while it answers.
+        yield 0
+        return
     graph_writing.take_summaries(run_id)
     graph_writing.take_reports(run_id)
     yield from _new(graph_writing.plan_embeddings(run_id, EMBEDDING_BATCH))

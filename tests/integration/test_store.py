@@ -63,6 +63,28 @@ def start(collection: Collection, items: int) -> int:
     return run.id
 
 
+def test_one_look_at_a_plan_is_arranged_and_a_bell_during_one_asks_for_another(held: Collection) -> None:
+    run = runs.get(start(held, 0))
+    execute("UPDATE index_steps SET state = 'open' WHERE run_id = :id AND step = :step", id=run.id, step=STEP)
+    claimed = index_steps.claim_plan(run.id, STEP, "one")
+    assert claimed
+    assert index_steps.claim_plan(run.id, STEP, "two") is None
+
+    first = index_steps.pause_plan(run.id, STEP, "one", claimed)
+    assert first
+    assert first[1]  # rung by the second
+
+    claimed = index_steps.claim_plan(run.id, STEP, "two")
+    assert claimed
+    second = index_steps.pause_plan(run.id, STEP, "two", claimed)
+    assert second
+    assert not second[1]
+    assert index_steps.pause_plan(run.id, STEP, "two", claimed) is None
+
+    assert index_steps.claim_plan(run.id, STEP, "three", first[0]) is None
+    assert index_steps.claim_plan(run.id, STEP, "three", second[0])
+
+
 def test_migrations_may_run_twice_and_from_two_hosts(deployment: Deployment) -> None:
     failures: list[BaseException] = []
 
