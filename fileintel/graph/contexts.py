@@ -37,7 +37,7 @@ def brought_relationships(
     levels: dict[int, list[Community]] = defaultdict(list)
     for community in communities:
         levels[community.level].append(community)
-    ids = {title: entity_id(title) for edge in edges for title in (edge.source, edge.target)}
+    ids = {title: entity_id(title) for title in {end for edge in edges for end in (edge.source, edge.target)}}
     ends = [(ids[edge.source], ids[edge.target], edge.id) for edge in edges]
     for level in sorted(levels):
         at_level = {entity for community in levels[level] for entity in community.entity_ids}

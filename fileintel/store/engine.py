@@ -142,7 +142,10 @@ def statement() -> Iterator[Connection]:
 def rows(sql: str, **values: Any) -> Sequence[Mapping[str, Any]]:
     """All rows of one statement in a transaction of its own."""
     with statement() as connection:
-        return [dict(found) for found in run(connection, sql, **values).mappings()]
+        found = run(connection, sql, **values)
+        # Half the time of SQLAlchemy's mappings, which look up the names for every row.
+        names = tuple(found.keys())
+        return [dict(zip(names, values, strict=True)) for values in found]
 
 
 def row(sql: str, **values: Any) -> Mapping[str, Any] | None:

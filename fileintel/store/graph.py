@@ -139,7 +139,7 @@ def report(version: int, community: int) -> CommunityReport:
 def edges(version: int) -> list[Edge]:
     """A version's relationships as clustering sees them, in their own order."""
     found = rows("SELECT id, source, target, weight FROM relationships WHERE version = :v ORDER BY number", v=version)
-    return [Edge(**edge) for edge in found]
+    return [Edge(*edge.values()) for edge in found]
 
 
 def entities_with(version: int, ids: Sequence[str]) -> list[Entity]:

@@ -31,7 +31,7 @@ T = TypeVar("T")
 # The main worker's processes serve questions too: none of their tasks may keep a process for long.
 TURN_SECONDS = 2.0
 # How soon a plan looks again for what has become complete.
-LOOK_AGAIN_SECONDS = 0.2
+LOOK_AGAIN_SECONDS = 0.5
 # How soon a task that a full worker was given is offered again.
 PASS_ON_SECONDS = 0.5
 # A server that answers the same prompt the same way is not paid for it five times; each attempt asks again once.
