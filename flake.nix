@@ -52,11 +52,11 @@
             meta = { inherit description; };
           };
           command = pkgs.lib.getExe pkgs.fileintel;
-          demo = pkgs.writeShellScriptBin "fileintel-demo" ''exec ${command} demo "$@"'';
+          script = name: text: pkgs.lib.getExe (pkgs.writeShellScriptBin name text);
         in
         {
-          default = app command "The command line of FileIntel";
-          demo = app (pkgs.lib.getExe demo) "Index a small collection and ask it questions";
+          default = app (script "fileintel-run" ''[ $# -gt 0 ] || set -- demo; exec ${command} "$@"'') "The command line, or the demo";
+          demo = app (script "fileintel-demo" ''exec ${command} demo "$@"'') "Index a small collection and ask it questions";
           load-images = app (pkgs.lib.getExe (imagesOf pkgs).load-images) "Load the OCI images into docker";
         }
       );
