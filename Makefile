@@ -25,14 +25,14 @@ $(STAMP): requirements.lock requirements-dev.lock pyproject.toml
 demo: $(STAMP) ## start everything, index a small collection, ask it questions
 	$(BIN)/fileintel demo
 
-test: $(STAMP) ## run the unit and integration tests
-	$(BIN)/python -m pytest tests
+# `make -j2 --output-sync test` runs unit tests, which compute, beside integration tests, which mostly wait.
+test: test-nix test-unit test-integration ## run all tests
 
 test-unit: $(STAMP) ## run the unit tests alone
 	$(BIN)/python -m pytest tests/unit
 
-test-integration: $(STAMP) ## run the integration tests alone
-	$(BIN)/python -m pytest tests/integration
+test-integration: $(STAMP) ## run the integration tests alone: a real Postgres, broker, workers; containers where they can run
+	$(BIN)/python -m pytest tests/chaos tests/integration
 
 test-nix: $(STAMP) ## run the Nix tests alone; FILEINTEL_NIXPKGS=folder of a nixpkgs, or of its lib, asks more
 	$(BIN)/python -m pytest tests/nix

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from fileintel.errors import (
     BudgetSpentError,
     FileIntelError,
+    InputError,
     ModelAnswerError,
     ModelRequestError,
     ModelServerError,
@@ -125,6 +126,9 @@ def _compute_in_turn(item: WorkItem, worker: str, end: float) -> bool:
             work.postpone(item, worker)
             bells.ring_once(item.run_id, item.step, countdown=not_yet.seconds)
             return False
+        except InputError as error:
+            # The documents are the cause, and will be the next time.
+            outcome = Outcome(item, None, Spent(), error=_said(error), final=True)
         except Exception as error:
             logger.exception("%s %s of run %s", item.step, item.key, item.run_id)
             outcome = Outcome(item, None, Spent(), error=_said(error))
