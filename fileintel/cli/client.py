@@ -195,7 +195,10 @@ class Api:
         if response.headers.get("content-type", "").startswith("application/problem+json"):
             problem = _body(response)
             if response.status_code == 401 and "Authorization" not in self._http.headers:
-                problem["detail"] = f"the FileIntel at {self.url} asks for an API key: set FILEINTEL_API_KEY"
+                problem["detail"] = (
+                    f"the FileIntel at {self.url} asks for an API key: set FILEINTEL_API_KEY, "
+                    "or wait if it is just starting"
+                )
             return ApiError(problem)
         return ServiceError(f"what answers at {self.url} is no FileIntel (HTTP {response.status_code})")
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Add, list, show and delete documents.")
 DocumentId = Annotated[str, typer.Argument(metavar="NAME_OR_ID", help="The document's name or id.", show_default=False)]
+# Why a path cannot be sent at all.
+_UNUSABLE = "urn:fileintel:file"
 # What a file can be refused for while the next one is welcome.
 _ITS_OWN_FAULT = (409, 413, 415, 422)
 
@@ -37,6 +39,8 @@ class RefusedError(DocumentError):
             told = f"{len(failed)} of {given} documents could not be taken: {told}"
         else:  # what is wrong with the one file is what went wrong
             self.problem = {**first, "detail": told}
+        if all(added.problem and added.problem["type"] == _UNUSABLE for added in failed):
+            self.exit_code = 2  # what was named was never there to be sent
         super().__init__(told)
 
 
@@ -47,6 +51,8 @@ class _Added:
     created: bool = False
     document: dict[str, Any] | None = None
     problem: dict[str, Any] | None = None
+    # Whether another document of that name stays beside it.
+    beside: bool = False
 
     @property
     def state(self) -> str:
@@ -83,7 +89,7 @@ def _files(paths: list[Path], recursive: bool) -> Iterator[tuple[Path, str | Non
         try:
             mode = path.stat().st_mode
         except OSError as error:
-            yield path, error.strerror or "cannot be read"
+            yield path, f"{error.strerror or 'it cannot be read'}: check the path"
             continue
         if stat.S_ISREG(mode):
             yield path, None
@@ -107,6 +113,7 @@ def _send(api: Api, collection: str, path: Path, bar: Any, replace: bool) -> _Ad
     added = _Added(os.fsencode(path).decode("utf-8", "replace"), name)
     try:
         added.document, added.created = api.upload(collection, path, name, bar.sent, replace=replace)
+        added.beside = added.created and not replace and _is_ambiguous(api, collection, name)
     except ApiError as error:
         if error.status not in _ITS_OWN_FAULT:
             raise
@@ -114,6 +121,16 @@ def _send(api: Api, collection: str, path: Path, bar: Any, replace: bool) -> _Ad
     except OSError as error:
         added.problem = _problem(error.strerror or "cannot be read")
     return added
+
+
+def _is_ambiguous(api: Api, collection: str, name: str) -> bool:
+    from fileintel.cli.client import ApiError, part
+
+    try:
+        api.get(f"/collections/{part(collection)}/documents/{part(name)}")
+    except ApiError as error:
+        return error.status == 409
+    return False
 
 
 @app.command()
@@ -162,6 +179,9 @@ def _report(results: list[_Added], as_json: bool) -> None:
             for a in results
         ]
         output.table(("file", "state", "reason", "id"), rows)
+        for added in results:
+            if added.beside:
+                output.note(f"another {added.name} is there too: add with --replace takes its place")
     if failed:
         raise RefusedError(failed, len(results))
 

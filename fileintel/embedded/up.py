@@ -235,6 +235,7 @@ def _admin_key(
     if path.exists():
         key = path.read_text(encoding="utf-8").strip()
         if create_key is None or answers(host, port, "/api/v2/collections", key=key) != 401:
+            say(f"the first admin key is in {path}")
             return key
     if create_key is None:
         return None

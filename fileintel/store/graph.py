@@ -32,11 +32,11 @@ def counts(version: int) -> dict[str, int]:
 
 
 def entities(version: int, limit: int = 100, offset: int = 0, search: str | None = None) -> list[Entity]:
-    """A version's entities, best connected first; `search` matches titles and descriptions."""
+    """A version's entities, best connected first; `search` matches titles, which come first, and descriptions."""
     found = rows(
         f"""SELECT {ENTITY} FROM entities WHERE version = :v
             AND (CAST(:search AS text) IS NULL OR title ILIKE :search OR description ILIKE :search)
-            ORDER BY degree DESC, frequency DESC, title LIMIT :limit OFFSET :offset""",
+            ORDER BY title ILIKE :search IS NOT TRUE, degree DESC, frequency DESC, title LIMIT :limit OFFSET :offset""",
         v=version,
         search=None if search is None else "%" + search.replace("%", r"\%").replace("_", r"\_") + "%",
         limit=limit,

@@ -289,9 +289,9 @@ def test_a_collection_of_nothing_readable(api: Api, files: Path) -> None:
 
 def test_bad_command_lines(api: Api, tmp_path: Path) -> None:
     with collection(api, "usage"):
-        missing = complaint(api.cli("document", "add", "usage", tmp_path / "missing.txt"), 1)
+        missing = complaint(api.cli("document", "add", "usage", tmp_path / "missing.txt"), 2)
         assert "No such file" in missing
-        assert "a folder" in complaint(api.cli("document", "add", "usage", tmp_path), 1)
+        assert "a folder" in complaint(api.cli("document", "add", "usage", tmp_path), 2)
         for arguments in (
             ("query", "usage"),
             ("query", "usage", "Who?", "--mode", "psychic"),

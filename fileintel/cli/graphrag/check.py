@@ -73,5 +73,15 @@ def _why(collection: str, found: dict[str, Any]) -> str:
     cure = f"`fileintel graphrag index {collection}` builds it"
     if found["version"] is None:
         return f"{collection} has no published graph: {cure}"
-    missing = ", ".join(f"{c['missing']} of {c['total']} {c['name']}" for c in found["checks"] if c["missing"])
-    return f"not so: {missing}; {cure}"
+    unread = next((c for c in found["checks"] if c["name"] == "documents read" and c["missing"]), None)
+    lacking = [c for c in found["checks"] if c["missing"] and c is not unread]
+    said = []
+    if unread:
+        said.append(
+            f"{unread['missing']} of {unread['total']} documents could not be read, such as {unread['examples'][0]}: "
+            f"`fileintel document list {collection}` says why; send them anew or delete them"
+        )
+    if lacking:
+        missing = ", ".join(f"{c['missing']} of {c['total']} {c['name']}" for c in lacking)
+        said.append(f"not so: {missing}; {cure}")
+    return "; ".join(said)

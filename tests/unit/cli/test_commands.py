@@ -64,7 +64,18 @@ def test_the_error_of_a_single_file_is_what_went_wrong(run: Run, answers: Answer
     as_json = run("document", "add", "minutes", "--wait", str(tmp_path / "b.pdf"), "--json")
     assert as_json.code == 1 and json.loads(as_json.err)["type"] == "urn:fileintel:encrypted-document"
     refusal = run("document", "add", "minutes", "--wait", str(tmp_path / "missing.pdf"))
-    assert refusal.err == f"fileintel: {tmp_path}/missing.pdf: unusable file: No such file or directory\n"
+    assert refusal.code == 2
+    assert (
+        refusal.err == f"fileintel: {tmp_path}/missing.pdf: unusable file: No such file or directory: check the path\n"
+    )
+
+
+def test_a_second_document_of_a_name_is_pointed_out(run: Run, answers: Answers, tmp_path: Path) -> None:
+    (tmp_path / "b.txt").write_text("x")
+    answers.canned[UPLOAD] = httpx.Response(201, json=document("b.txt", "queued"))
+    answers.canned["GET /collections/minutes/documents/b.txt"] = problem(409, "2 documents are named 'b.txt'")
+    assert "--replace" in run("document", "add", "minutes", str(tmp_path / "b.txt")).err
+    assert "--replace" not in run("document", "add", "minutes", "--replace", str(tmp_path / "b.txt")).err
 
 
 def test_add_stops_when_it_cannot_go_on(run: Run, answers: Answers, tmp_path: Path) -> None:
@@ -84,7 +95,7 @@ def test_add_folders(run: Run, answers: Answers, tmp_path: Path) -> None:
         (tmp_path / name).write_text("a")
     answers.canned[UPLOAD] = lambda request: httpx.Response(201, json=document(request.url.params["name"], "queued"))
     refused = run("document", "add", "minutes", str(tmp_path))
-    assert refused.code == 1 and "--recursive" in refused.out
+    assert refused.code == 2 and "--recursive" in refused.out
     taken = run("document", "add", "minutes", "-r", str(tmp_path), "--json").json
     assert [d["name"] for d in taken["documents"]] == ["b.txt", "a.txt"]
 
@@ -94,7 +105,7 @@ def test_add_does_not_read_a_pipe(run: Run, answers: Answers, tmp_path: Path) ->
 
     os.mkfifo(tmp_path / "pipe")
     outcome = run("document", "add", "minutes", str(tmp_path / "pipe"))
-    assert outcome.code == 1 and "neither a file nor a folder" in outcome.out
+    assert outcome.code == 2 and "neither a file nor a folder" in outcome.out
 
 
 def test_add_and_wait(run: Run, answers: Answers, tmp_path: Path) -> None:
