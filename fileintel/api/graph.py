@@ -11,7 +11,7 @@ from fileintel.api.access import ReadCollection, WriteCollection
 from fileintel.api.collections import Offset
 from fileintel.errors import ConflictError
 from fileintel.model import Collection, Community, CommunityReport, Entity, IndexVersion, Relationship
-from fileintel.store import community, versions
+from fileintel.store import community, documents, versions
 from fileintel.store import graph as store
 
 router = APIRouter(tags=["graph"], responses=problems.documented(401, 403, 404, 422, 503))
@@ -96,7 +96,12 @@ def published_version(collection: Collection) -> int:
 def show_graph(collection: ReadCollection) -> shapes.Graph:
     """Show the published index version and how many entities, relationships, communities and reports it holds."""
     version = collection.published_version
-    return shapes.Graph(version=version, counts={} if version is None else store.counts(version))
+    return shapes.Graph(
+        version=version,
+        counts={} if version is None else store.counts(version),
+        changed_since=version is not None and versions.changed_since(version),
+        documents_failed=documents.states(collection.id).get("failed", 0),
+    )
 
 
 @router.get(

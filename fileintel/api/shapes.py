@@ -223,6 +223,8 @@ class Graph(BaseModel):
 
     version: int | None = Field(description="the index version questions are answered from; null before the first")
     counts: dict[str, int] = Field(examples=[{"entities": 212, "relationships": 431, "communities": 24, "reports": 24}])
+    changed_since: bool = Field(False, description="documents came, went or were read since that version was built")
+    documents_failed: int = Field(0, description="documents that could not be read, and so are in no version")
 
 
 class WorkInProgress(BaseModel):

@@ -30,6 +30,18 @@ def publish(run_id: int) -> None:
     )
 
 
+def changed_since(version: int) -> bool:
+    """Whether the collection's documents have changed since this version took them up."""
+    found = row(
+        """SELECT c.changed_at > COALESCE(s.finished_at, r.created_at) AS changed
+           FROM index_runs r JOIN collections c ON c.id = r.collection_id
+           LEFT JOIN index_steps s ON s.run_id = r.id AND s.step = 'create_base_text_units'
+           WHERE r.id = :id""",
+        id=version,
+    )
+    return found is not None and bool(found["changed"])
+
+
 def index_vectors(run_id: int) -> bool:
     """Give a version with many entities an HNSW index of its own; whether it needed one."""
     found = row("SELECT count(*) AS n FROM entities WHERE version = :id", id=run_id)

@@ -163,12 +163,15 @@ def test_an_edit_asks_for_what_it_changes_and_no_more(deployment: Deployment) ->
     texts = list(corpus(40, 5, padding=12).texts)
     collection = deployment.collection("edited", texts)
     first = deployment.build(collection)
+    assert not versions.changed_since(first.id)
     edited = next(d for d in documents.list_for(collection.id) if d.name == "edited-010.txt")
     documents.delete(edited.id)
     deployment.upload(collection, "edited-010.txt", (texts[10] + " Zacharias knows Wilhelmina.").encode())
     deployment.settle(collection)
+    assert versions.changed_since(first.id)
     deployment.llm.reset()
     second = deployment.build(collection)
+    assert not versions.changed_since(second.id)
     asked = {kind: tally["count"] for kind, tally in deployment.llm.stats()["kinds"].items()}
     assert asked["extract"] == 1
     assert asked["report"] < graph.counts(first.id)["communities"] / 2

@@ -166,12 +166,15 @@ def status(collection: Name, as_json: output.Json = False) -> None:
         return
     published = graph["version"]
     lost = progress["unreadable"]
+    changed = "; documents have changed since" if graph.get("changed_since") else ""
+    unread = graph.get("documents_failed")
     output.facts(
         _facts(progress["run"])
         | {
             "unreadable": f"{lost} fragments of the model's answers" if lost else None,
             "why": _reason(progress).removeprefix(": ") or None,
-            "published": "none yet" if published is None else f"version {published}",
+            "published": "none yet" if published is None else f"version {published}{changed}",
+            "not read": f"{unread} documents: `fileintel document list {collection}` says why" if unread else None,
         }
         | graph["counts"]
     )

@@ -194,6 +194,7 @@ class Store:
             "store.queries.get": lambda id_: self._found(self.queries, id_),
             "store.queries.create": self.create_query,
             "store.queries.unfinished": lambda: list(self.queries.values()),
+            "store.versions.changed_since": lambda version: True,
             "store.graph.counts": lambda version: {"entities": 2},
             "store.graph.entities": lambda version, limit, offset, search=None: [],
             "store.graph.relationships": lambda version, limit, offset: [],

@@ -79,12 +79,14 @@ def test_pace() -> None:
 
 
 def test_the_graph_before_and_after_the_first_index(api: TestClient, store: Store, scene: SimpleNamespace) -> None:
-    assert api.get("/api/v2/collections/minutes/graph", headers=scene.read).json() == {"version": None, "counts": {}}
+    graph = api.get("/api/v2/collections/minutes/graph", headers=scene.read).json()
+    assert graph == {"version": None, "counts": {}, "changed_since": False, "documents_failed": 0}
     for noun in ("entities", "relationships", "communities", "reports"):
         answer = api.get(f"/api/v2/collections/minutes/{noun}", headers=scene.read)
         assert "fileintel graphrag index minutes" in problem(answer, 409)["detail"]
     store.collection("minutes", version=7)
-    assert api.get("/api/v2/collections/minutes/graph", headers=scene.read).json()["version"] == 7
+    graph = api.get("/api/v2/collections/minutes/graph", headers=scene.read).json()
+    assert graph["version"] == 7 and graph["changed_since"]
     for noun in ("entities?search=x", "relationships", "communities?level=0", "reports?level=1"):
         answer = api.get(f"/api/v2/collections/minutes/{noun}", headers=scene.read)
         assert answer.json() == {"items": [], "next_offset": None}

@@ -209,12 +209,18 @@ def test_an_index_run_that_fails(run: Run, answers: Answers, why: str | None) ->
 def test_status(run: Run, answers: Answers) -> None:
     answers.canned |= {
         "GET /collections/minutes/index-runs": [page(), page(RUN)],
-        "GET /collections/minutes/graph": {"version": 6, "counts": {"entities": 212}},
+        "GET /collections/minutes/graph": {
+            "version": 6,
+            "counts": {"entities": 212},
+            "changed_since": True,
+            "documents_failed": 2,
+        },
         "GET /index-runs/7": progress_of(),
     }
     assert "never indexed" in run("graphrag", "status", "minutes").out
     shown = run("graphrag", "status", "minutes").out
-    assert "7 running" in shown and "version 6" in shown and "about 1 min 30 s left" in shown
+    assert "7 running" in shown and "about 1 min 30 s left" in shown
+    assert "version 6; documents have changed since" in shown and "2 documents: `fileintel document list" in shown
     assert run("graphrag", "status", "minutes", "--json").json["progress"]["calls_in_flight"] == 3
 
 
