@@ -46,10 +46,11 @@ def main() -> None:
 def _forked(request: dict[str, Any]) -> int | None:
     """The wait status of a child that did as requested; None, and no child, if the input ended meanwhile."""
     alive, held = os.pipe()
+    parent = os.getpid()
     child = os.fork()
     if child == 0:
         os.close(alive)
-        _read(request)
+        _read(request, parent)
     os.close(held)
     # The child alone holds its end of the pipe, which is closed however it ends.
     ready, _, _ = select.select([alive, sys.stdin], [], [])
@@ -60,7 +61,7 @@ def _forked(request: dict[str, Any]) -> int | None:
     return status if alive in ready else None
 
 
-def _read(request: dict[str, Any]) -> None:
+def _read(request: dict[str, Any], parent: int) -> None:
     """Limit this process, read the file, leave the outcome, end."""
     try:
         os.chdir(request["folder"])
@@ -69,6 +70,8 @@ def _read(request: dict[str, Any]) -> None:
         os.dup2(nothing, 0)
         os.dup2(nothing, 1)
         _limit(request["seconds"], request["memory"])
+        if os.getppid() != parent:
+            os._exit(1)  # it died before it could take this process with it
         Path("result.json").write_bytes(_outcome(Path(request["file"]), request["name"]))
     except BaseException:
         sys.excepthook(*sys.exc_info())

@@ -145,7 +145,7 @@ def rows(sql: str, **values: Any) -> Sequence[Mapping[str, Any]]:
         found = run(connection, sql, **values)
         # Half the time of SQLAlchemy's mappings, which look up the names for every row.
         names = tuple(found.keys())
-        return [dict(zip(names, values, strict=True)) for values in found]
+        return [dict(zip(names, one, strict=True)) for one in found]
 
 
 def row(sql: str, **values: Any) -> Mapping[str, Any] | None:

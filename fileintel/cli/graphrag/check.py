@@ -78,7 +78,7 @@ def _why(collection: str, found: dict[str, Any]) -> str:
     said = []
     if unread:
         said.append(
-            f"{unread['missing']} of {unread['total']} documents could not be read, such as {unread['examples'][0]}: "
+            f"{unread['missing']} of {unread['total']} documents are not read, such as {unread['examples'][0]}: "
             f"`fileintel document list {collection}` says why; send them anew or delete them"
         )
     if lacking:
