@@ -28,8 +28,8 @@ demo: $(STAMP) ## start everything, index a small collection, ask it questions
 # `make -j2 --output-sync test` runs unit tests, which compute, beside integration tests, which mostly wait.
 test: test-nix test-unit test-integration ## run all tests
 
-test-unit: $(STAMP) ## run the unit tests alone
-	$(BIN)/python -m pytest tests/unit
+test-unit: $(STAMP) ## run the unit tests, and those of the checkout (docs, lock files, benchmarks), alone
+	$(BIN)/python -m pytest tests/unit tests/checkout
 
 test-integration: $(STAMP) ## run the integration tests alone: a real Postgres, broker, workers; containers where they can run
 	$(BIN)/python -m pytest tests/chaos tests/integration

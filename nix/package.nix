@@ -23,13 +23,8 @@ let
         ../pyproject.toml
         ../README.md
         ../LICENSE
-        # For the tests.
+        # What the unit tests may read besides.
         ../tests
-        ../.env.example
-        ../requirements.lock
-        ../requirements-dev.lock
-        ../nix/settings.json
-        ../tools
       ];
     };
     build-system = [ locked.wheels.setuptools ];

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -159,7 +160,11 @@ def test_a_missing_key_says_how_to_give_one(run: Run, monkeypatch: pytest.Monkey
 
 def test_completion_reaches_into_commands() -> None:
     script = "from fileintel.cli import main; main()"
-    environment = {"_FILEINTEL_COMPLETE": "complete_bash", "COMP_WORDS": "fileintel graphrag ent", "COMP_CWORD": "2"}
+    environment = os.environ | {
+        "_FILEINTEL_COMPLETE": "complete_bash",
+        "COMP_WORDS": "fileintel graphrag ent",
+        "COMP_CWORD": "2",
+    }
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
     assert done.stdout.split() == ["entities"]
 
