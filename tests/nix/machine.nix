@@ -13,16 +13,21 @@ let
   ];
   hasNixos = builtins.pathExists "${nixpkgs}/nixos/modules/system/boot/systemd.nix";
   isWhole = hasNixos && builtins.pathExists "${nixpkgs}/pkgs/top-level/default.nix";
-  # Nothing is built, so a program that is not there will do.
-  standIn = { pkgs, ... }: {
-    services.fileintel.package = lib.mkDefault (pkgs.writeShellScriptBin "fileintel" "exit 0");
+  # As a host has it that takes the flake's module.
+  common = { pkgs, ... }: {
+    services.fileintel.package = lib.mkDefault (pkgs.callPackage (root + "/nix/package.nix") { });
+    documentation.enable = false;
     boot.loader.grub.enable = lib.mkForce false;
-    fileSystems."/" = lib.mapAttrs (_: lib.mkDefault) { device = "none"; fsType = "tmpfs"; };
+    fileSystems."/" = lib.mapAttrs (_: lib.mkDefault) { device = "/dev/sda1"; fsType = "ext4"; };
     system.stateVersion = "26.05";
   };
   evaluated =
     if isWhole then
-      import "${nixpkgs}/nixos/lib/eval-config.nix" { system = "x86_64-linux"; modules = ours ++ [ standIn ]; }
+      import "${nixpkgs}/nixos/lib/eval-config.nix" {
+        inherit lib;
+        system = "x86_64-linux";
+        modules = ours ++ [ common ];
+      }
     else
       (import ./bench.nix {
         inherit lib;
@@ -40,7 +45,8 @@ if failed != [ ] then
   throw "Failed assertions: ${builtins.concatStringsSep " | " failed}"
 else
   {
-    inherit isWhole;
+    toplevel = if isWhole then config.system.build.toplevel.drvPath else null;
+    warnings = if isWhole then config.warnings else [ ];
     # As NixOS writes them, or, where there is no NixOS, as we do.
     texts = lib.mapAttrs (
       name: unit:
@@ -56,6 +62,6 @@ else
     }) config.services.redis.servers;
     postgres = { inherit (config.services.postgresql) enable settings authentication ensureDatabases; };
     ports = config.networking.firewall.allowedTCPPorts;
-    checks = map (check: check.environment or { }) config.system.checks;
+    checks = map (check: check.environment or check.drvAttrs) config.system.checks;
     users = builtins.attrNames config.users.users;
   }

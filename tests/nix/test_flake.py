@@ -17,6 +17,8 @@ NIXPKGS = os.environ.get("FILEINTEL_NIXPKGS", "")
 WHOLE = bool(NIXPKGS) and (Path(NIXPKGS) / "pkgs" / "top-level").is_dir()
 IMAGES = {"image-app", "image-postgres", "image-redis-broker", "image-redis-cache"}
 SYSTEMS = {"x86_64-linux", "aarch64-linux"}
+# As a checkout: what is not tracked, environments among it, is not copied.
+OURS = f"git+file://{ROOT}"
 
 
 def test_the_lock_is_complete(evaluate: Callable[[str], Any]):
@@ -57,12 +59,24 @@ def test_every_output_evaluates(evaluate: Callable[[str], Any]):
     assert any("celery-" in path for path in wheels[1]) and not any("pytest-" in path for path in wheels[1])
 
 
-@pytest.mark.skipif(not WHOLE, reason="FILEINTEL_NIXPKGS names no whole nixpkgs")
-def test_nix_itself_checks_the_flake():
-    features = ["--extra-experimental-features", "nix-command flakes"]
-    override = ["--override-input", "nixpkgs", f"path:{NIXPKGS}", "--no-write-lock-file"]
-    command = ["nix", *features, "flake", "check", "--no-build", f"path:{ROOT}", *override]
+def nix(*arguments: str) -> str:
+    """What such a command says, with WHOLE as nixpkgs; raises ValueError with its message."""
+    command = ["nix", "--extra-experimental-features", "nix-command flakes", *arguments, "--no-write-lock-file"]
     # With a store: flakes are copied there.
     environment = {name: value for name, value in os.environ.items() if name != "NIX_REMOTE"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    if done.returncode != 0:
+        raise ValueError(done.stderr)
+    return done.stdout
+
+
+@pytest.mark.skipif(not WHOLE, reason="FILEINTEL_NIXPKGS names no whole nixpkgs")
+def test_nix_itself_checks_the_flake():
+    nix("flake", "check", "--no-build", "--all-systems", OURS, "--override-input", "nixpkgs", f"path:{NIXPKGS}")
+
+
+@pytest.mark.skipif(not WHOLE, reason="FILEINTEL_NIXPKGS names no whole nixpkgs")
+def test_the_templates_flake_makes_a_system():
+    system = f"path:{ROOT}/nix/template#nixosConfigurations.documents.config.system.build.toplevel.drvPath"
+    inputs = ["--override-input", "fileintel", OURS, "--override-input", "fileintel/nixpkgs", f"path:{NIXPKGS}"]
+    assert re.search(r"-nixos-system-documents-.*\.drv$", nix("eval", "--raw", system, *inputs))

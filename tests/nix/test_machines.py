@@ -71,6 +71,22 @@ def test_one_host_runs_everything(tmp_path: Path):
     assert "fileintel" in found["users"] and "fileintel" in found["postgres"]["ensureDatabases"]
 
 
+def test_nixos_makes_a_system_of_it(tmp_path: Path):
+    found = machine(tmp_path, "")
+    if found["toplevel"] is None:
+        pytest.skip("FILEINTEL_NIXPKGS names no whole nixpkgs")
+    assert re.search(r"-nixos-system-.*\.drv$", found["toplevel"])
+    assert found["warnings"] == []
+
+
+def test_the_unit_as_it_is_written(tmp_path: Path):
+    lines = machine(tmp_path, "")["texts"]["fileintel-worker-graphrag"].splitlines()
+    assert {"MemoryMax=20G", "MemoryLow=2G", "OOMPolicy=kill", "Slice=fileintel.slice"} <= set(lines)
+    assert any(re.fullmatch(r"ExecStart=\S+ \S*fileintel worker graphrag", line) for line in lines), lines
+    variables = {line.removeprefix("Environment=").strip('"') for line in lines if line.startswith("Environment=")}
+    assert {"GEVENT_RESOLVER=ares", "CELERY_GRAPHRAG_CONCURRENCY=200"} <= variables, variables
+
+
 def test_what_the_program_is_asked_at_build_time_it_accepts(tmp_path: Path):
     (asked,) = [check for check in machine(tmp_path, "")["checks"] if "FILEINTEL_STATE_DIR" in check]
     ours = {name: value for name, value in asked.items() if name.isupper()}
