@@ -7,6 +7,7 @@
   lib,
   stdenv,
   python312,
+  fetchPypi,
   autoPatchelfHook,
   zlib,
 }:
@@ -21,7 +22,7 @@ let
     let
       part = lib.elemAt (lib.splitString "-" (lib.removeSuffix ".whl" wheel.file));
     in
-    python.pkgs.fetchPypi {
+    fetchPypi {
       format = "wheel";
       pname = part 0;
       version = part 1;

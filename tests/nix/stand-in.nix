@@ -73,19 +73,6 @@ let
             extraLibs = [ ];
           };
           pkgs = {
-            fetchPypi =
-              {
-                format,
-                pname,
-                version,
-                dist,
-                python,
-                abi,
-                platform,
-                sha256,
-              }:
-              assert format == "wheel" && dist == python;
-              made "${pname}-${version}-${python}-${abi}-${platform}.whl" { inherit sha256; } { };
             buildPythonPackage = package [
               "pname"
               "version"
@@ -106,6 +93,19 @@ let
             ];
           };
         };
+        fetchPypi =
+          {
+            format,
+            pname,
+            version,
+            dist,
+            python,
+            abi,
+            platform,
+            sha256,
+          }:
+          assert format == "wheel" && dist == python;
+          made "${pname}-${version}-${python}-${abi}-${platform}.whl" { inherit sha256; } { };
         postgresql_17 = simple "postgresql" // {
           withPackages =
             choose: made "postgresql-and-plugins" { plugins = choose { pgvector = simple "pgvector"; }; } { };

@@ -75,7 +75,6 @@ let
       _type = "pkgs";
       path = toString ./.;
 
-      python312 = prev.python312.override { packageOverrides = _: _: { inherit (final) fetchPypi; }; };
       python3 = prev.python3.override { packageOverrides = _: _: removeAttrs pythonPackages [ "black" ]; };
       python3Packages = prev.python3Packages // pythonPackages;
 
