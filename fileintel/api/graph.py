@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
@@ -133,9 +134,12 @@ def list_relationships(collection: ReadCollection, limit: Limit = 50, offset: Of
 def list_communities(
     collection: ReadCollection, level: Level = None, limit: Limit = 50, offset: Offset = 0
 ) -> shapes.Page[Community]:
-    """List the graph's communities."""
-    found = store.communities(published_version(collection), level=level, limit=limit + 1, offset=offset)
-    return shapes.page(found, limit, offset)
+    """List the graph's communities, titled by their reports."""
+    version = published_version(collection)
+    found = store.communities(version, level=level, limit=limit + 1, offset=offset)
+    titles = store.report_titles(version, [community.number for community in found])
+    titled = [replace(community, title=titles.get(community.number, community.title)) for community in found]
+    return shapes.page(titled, limit, offset)
 
 
 @router.get(

@@ -7,6 +7,7 @@ import logging
 import math
 import re
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -113,8 +114,14 @@ async def _on_ours(request: Request, error: Exception) -> ProblemResponse:
 async def _on_invalid(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, RequestValidationError)
     # Only the place and the rule are told: the value refused may be a secret.
-    lines = [f"{_place(e.get('loc', ()))}: {e.get('msg', 'not valid')}" for e in error.errors()]
+    lines = [f"{_place(e.get('loc', ()))}: {_rule(e)}" for e in error.errors()]
     return ProblemResponse(body("input", "bad input", 422, "; ".join(lines[:5]), request.url.path), 422)
+
+
+def _rule(error: Mapping[str, Any]) -> str:
+    if error["type"] == "string_too_short" and error["ctx"]["min_length"] == 1:
+        return "must not be empty"
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def _place(location: tuple[int | str, ...]) -> str:

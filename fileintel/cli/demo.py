@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,17 +89,27 @@ def _close(page: Page, story: Story, where: str, seconds: float) -> None:
     page.line(f"seconds          {spent}; {seconds:.1f} in all")
     page.line(f"ran on           {where}")
     page.heading("Where to go next")
+    program = _program()
     for what, how in (
-        ("run it to stay", "fileintel up"),
-        ("your own documents", "fileintel collection create NAME; fileintel document add NAME FILES…"),
-        ("build the graph", "fileintel graphrag index NAME --wait"),
-        ("ask", 'fileintel query NAME "your question"'),
-        ("from a program", "API and its documentation at …/api/v2/docs of the address `fileintel up` prints"),
-        ("with a real LLM", "OPENAI_BASE_URL=http://HOST:PORT/v1 FILEINTEL_CHAT_MODEL=NAME fileintel up"),
-        ("every setting", "fileintel config show"),
+        ("run it to stay", f"{program} up"),
+        ("your own documents", f"{program} collection create NAME; {program} document add NAME FILES…"),
+        ("build the graph", f"{program} graphrag index NAME --wait"),
+        ("ask", f'{program} query NAME "your question"'),
+        ("from a program", f"API and its documentation at …/api/v2/docs of the address `{program} up` prints"),
+        ("with a real LLM", f"OPENAI_BASE_URL=http://HOST:PORT/v1 FILEINTEL_CHAT_MODEL=NAME {program} up"),
+        ("every setting", f"{program} config show"),
     ):
         page.line(f"{what:<20}{how}")
     page.blank()
+
+
+def _program() -> str:
+    """How this was called, so that a line shown here can be typed as it is."""
+    called = Path(sys.argv[0])
+    found = shutil.which("fileintel")
+    if not called.is_file() or (found is not None and called.samefile(found)):
+        return "fileintel"
+    return str(called)
 
 
 class _Stopped(Exception):

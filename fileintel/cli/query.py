@@ -73,6 +73,8 @@ def query(
 
     if not question.strip():
         raise InputError("the question is empty: ask something")
+    if dynamic and mode not in (Mode.GLOBAL, Mode.GRAPH, Mode.AUTO):
+        raise InputError(f"--dynamic goes with --mode global, not {mode.value}: leave it out")
     asked: dict[str, Any] = {"question": question, "mode": mode.value}
     if community_level is not None:
         asked["community_level"] = community_level

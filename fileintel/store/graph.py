@@ -117,6 +117,18 @@ def reports(version: int, level: int | None = None, limit: int = 100, offset: in
     return [_report(report) for report in found]
 
 
+def report_titles(version: int, numbers: Sequence[int]) -> dict[int, str]:
+    """The titles of these communities' reports, by community number; one without a report is left out."""
+    if not numbers:
+        return {}
+    found = rows(
+        "SELECT community, title FROM community_reports WHERE version = :v AND community = ANY(:n)",
+        v=version,
+        n=list(numbers),
+    )
+    return {report["community"]: report["title"] for report in found}
+
+
 def reports_of(version: int, numbers: Sequence[int]) -> list[CommunityReport]:
     """The reports of these communities."""
     found = rows(

@@ -81,6 +81,10 @@ def test_the_graph_is_there(api: Api, journey: Journey) -> None:
         assert table.code == 0 and len(table.out.splitlines()) == 3
     titles = {entity["title"] for entity in client.get(f"{where}/entities", params={"limit": 1000}).json()["items"]}
     assert titles >= TEXTS.entities
+    communities, reports = (
+        client.get(f"{where}/{noun}", params={"limit": 1000}).json()["items"] for noun in ("communities", "reports")
+    )
+    assert {each["number"]: each["title"] for each in communities} == {r["community"]: r["title"] for r in reports}
     first = client.get(f"{where}/entities", params={"limit": 5}).json()
     assert first["next_offset"] == 5 and len(first["items"]) == 5
 

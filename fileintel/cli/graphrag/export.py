@@ -54,4 +54,5 @@ def export(
     if as_json:
         output.print_json({"version": ended["result"]["version"], "files": files})
     else:
-        output.line(f"index version {ended['result']['version']} is in {folder}: {len(files)} files")
+        amount = "1 file" if len(files) == 1 else f"{len(files)} files"
+        output.line(f"index version {ended['result']['version']} is in {folder}: {amount}")

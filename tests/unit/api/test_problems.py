@@ -38,7 +38,7 @@ def test_unknown_path_and_method(api: TestClient, scene: SimpleNamespace) -> Non
         (b"{}", "name: Field required"),
         (b'{"name": "x", "nmae": "y"}', "nmae: Extra inputs are not permitted"),
         (b'{"name": "a\\u0000b"}', "NUL"),
-        (b'{"name": ""}', "name: String should have at least 1 character"),
+        (b'{"name": ""}', "name: must not be empty"),
         (b"\xff\xfe", ""),
     ],
 )
