@@ -103,3 +103,8 @@ def test_the_table_of_processes_has_the_limits_of_the_settings():
         assert row.endswith(f"| {limit} | {reserved} |")
     row = next(line for line in DOCS["deployment.md"].splitlines() if line.startswith("| Postgres with pgvector"))
     assert f"| {settings.postgres_memory_limit} |" in row
+
+
+def test_the_migration_it_shows_is_the_last():
+    last = max(path.name[:4] for path in (ROOT / "fileintel" / "store" / "migrations" / "versions").glob("0*.py"))
+    assert set(re.findall(r"the database is at (\d{4})", DOCS["deployment.md"])) == {last}
