@@ -157,10 +157,16 @@ def rollback(
 
     with connect() as api:
         found = api.post(f"/collections/{part(collection)}/versions/{version}/publish")
+        graph = api.get(f"/collections/{part(collection)}/graph")
     if as_json:
         output.print_json(found["items"])
     else:
         output.line(f"questions to {collection} are answered from index version {version}")
+    if graph["changed_since"]:
+        output.note(
+            f"documents have changed since version {version}: what it knows of deleted ones is shown again, until "
+            f"`fileintel graphrag index {collection}` builds anew"
+        )
 
 
 @app.command()

@@ -197,3 +197,14 @@ def test_documents_are_replaced_and_deleted_by_name(run: Run, answers: Answers, 
     assert run("document", "add", "minutes", str(tmp_path / "a.txt")).code == 0
     assert "replace" not in answers.asked[-1].url.params
     assert run("document", "delete", "minutes", "a.txt", "--yes").code == 0
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_version_older_than_the_documents_says_so(run: Run, answers: Answers, changed: bool) -> None:
+    answers.canned |= {
+        "POST /collections/minutes/versions/5/publish": {"items": []},
+        "GET /collections/minutes/graph": {"version": 5, "counts": {}, "changed_since": changed, "documents_failed": 0},
+    }
+    done = run("graphrag", "rollback", "minutes", "5")
+    assert done.code == 0 and "answered from index version 5" in done.out
+    assert ("deleted ones" in done.err) is changed
