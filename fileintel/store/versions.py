@@ -71,7 +71,7 @@ def forget_vector_indexes(connection: Connection, which: str = "true") -> None:
 
 def tidy(run_id: int) -> None:
     """Remove what a complete run no longer needs: its inputs and results (the memo keeps every answer), and versions
-    older than the newest KEPT_VERSIONS that are complete."""
+    older than the newest KEPT_VERSIONS that are complete and differ; the one just replaced stays for who reads it."""
     with transaction() as connection:
         run(
             connection,
@@ -82,21 +82,45 @@ def tidy(run_id: int) -> None:
                  AND (w.output IS NOT NULL OR w.input <> '{}')""",
             id=run_id,
         )
+        run(connection, _REPEATS, id=run_id)
         run(
             connection,
-            """DELETE FROM index_runs WHERE state <> 'running' AND id < (
-                   SELECT min(id) FROM (
-                       SELECT id FROM index_runs
-                       WHERE collection_id = (SELECT collection_id FROM index_runs WHERE id = :id)
-                         AND state = 'complete'
-                       ORDER BY id DESC LIMIT :kept
-                   ) newest
-               ) AND collection_id = (SELECT collection_id FROM index_runs WHERE id = :id)
-               AND id NOT IN (SELECT published_version FROM collections WHERE published_version IS NOT NULL)""",
+            """WITH complete AS (
+                   SELECT id, (parameters->>'repeats')::bigint AS repeats FROM index_runs
+                   WHERE collection_id = (SELECT collection_id FROM index_runs WHERE id = :id) AND state = 'complete'
+               ), different AS (
+                   SELECT id FROM complete WHERE id NOT IN (SELECT repeats FROM complete WHERE repeats IS NOT NULL)
+                   ORDER BY id DESC LIMIT :kept
+               )
+               DELETE FROM index_runs WHERE state <> 'running'
+                 AND collection_id = (SELECT collection_id FROM index_runs WHERE id = :id)
+                 AND (id < (SELECT min(id) FROM different)
+                      OR id IN (SELECT repeats FROM complete WHERE id < (SELECT max(id) FROM complete)))
+                 AND id NOT IN (SELECT published_version FROM collections WHERE published_version IS NOT NULL)""",
             id=run_id,
             kept=KEPT_VERSIONS,
         )
         forget_vector_indexes(connection, "NOT EXISTS (SELECT 1 FROM index_runs r WHERE r.id = i.version)")
+
+
+# What is said of things, not how they are numbered: a graph built again from the same documents is the same.
+_CONTENT = """(
+    SELECT md5(string_agg(md5(CAST(part AS text)), '' ORDER BY md5(CAST(part AS text)))) FROM (
+        SELECT ROW(title, type, description, text_unit_ids) FROM entities WHERE version = {version}
+        UNION ALL
+        SELECT ROW(source, target, description, weight) FROM relationships WHERE version = {version}
+        UNION ALL
+        SELECT ROW(level, title, full_content, rank) FROM community_reports WHERE version = {version}
+        UNION ALL
+        SELECT ROW(subject, object, type, status, description) FROM covariates WHERE version = {version}
+    ) AS parts(part)
+)"""
+_REPEATS = f"""
+    UPDATE index_runs r SET parameters = r.parameters || jsonb_build_object('repeats', b.id) FROM index_runs b
+    WHERE r.id = :id AND r.state = 'complete' AND b.state = 'complete'
+      AND b.id = (r.parameters->>'base_version')::bigint AND b.embedding_model = r.embedding_model
+      AND {_CONTENT.format(version="r.id")} = {_CONTENT.format(version="b.id")}
+"""
 
 
 def list_for(collection_id: str) -> list[IndexVersion]:

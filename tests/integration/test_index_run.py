@@ -134,19 +134,36 @@ def test_unusable_answers_fail_the_run_by_name_and_leave_what_is_published(deplo
 
 
 def test_questions_can_go_back_to_an_earlier_version(deployment: Deployment) -> None:
-    collection = deployment.collection("versions", corpus(3, 5, padding=11).texts)
-    builds = [deployment.build(collection).id for _ in range(versions.KEPT_VERSIONS + 1)]
+    texts = corpus(3 + versions.KEPT_VERSIONS, 5, padding=11).texts
+    collection = deployment.collection("versions", texts[:3])
+    builds = [deployment.build(collection).id]
+    for number, text in enumerate(texts[3:]):
+        deployment.upload(collection, f"more-{number}.txt", text.encode())
+        deployment.settle(collection)
+        builds.append(deployment.build(collection).id)
     # The oldest goes when the last run is tidied up after, which is a task of its own.
     wait_for(lambda: len(versions.list_for(collection.id)) == versions.KEPT_VERSIONS, 30, "the oldest version removed")
     kept = versions.list_for(collection.id)
     assert [version.version for version in kept] == builds[:0:-1]
     assert [version.version for version in kept if version.published] == builds[-1:]
-    assert kept[0].entities == 15 and kept[0].reports == kept[0].communities
+    assert kept[0].entities == 30 and kept[0].reports == kept[0].communities
     versions.roll_back(collection.id, builds[1])
     _, query = deployment.ask(collection, "Who knows whom?", "local")
     assert query.answer.index_version == builds[1]
     with pytest.raises(ConflictError):
         versions.roll_back(collection.id, builds[0])
+
+
+def test_builds_that_change_nothing_push_no_version_out(deployment: Deployment) -> None:
+    texts = corpus(4, 5, padding=12).texts
+    collection = deployment.collection("unchanged", texts[:3])
+    first = deployment.build(collection).id
+    deployment.upload(collection, "more.txt", texts[3].encode())
+    deployment.settle(collection)
+    builds = [deployment.build(collection).id for _ in range(versions.KEPT_VERSIONS + 1)]
+    # The one just replaced may be read still.
+    left = [builds[-1], builds[-2], first]
+    wait_for(lambda: [version.version for version in versions.list_for(collection.id)] == left, 30, "repeats removed")
 
 
 def test_cancel_ends_a_run(deployment: Deployment) -> None:
