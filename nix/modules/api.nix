@@ -4,6 +4,7 @@ let
   cfg = config.services.fileintel;
   inherit (cfg) api;
   options = import ./options.nix { inherit lib; };
+  units = import ./units.nix;
 in
 {
   options.services.fileintel.api = {
@@ -29,7 +30,7 @@ in
       FILEINTEL_API_PORT = api.port;
     };
     networking.firewall.allowedTCPPorts = lib.mkIf (
-      cfg.enable && api.enable && cfg.openFirewall && api.host != "127.0.0.1"
+      cfg.enable && api.enable && cfg.openFirewall && units.isOpen api.host
     ) [ api.port ];
   };
 }

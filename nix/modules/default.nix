@@ -36,11 +36,13 @@ let
   madeSecrets =
     lib.optional (isLocal.redis-broker && cfg.redis.broker.passwordFile == null) {
       name = "fileintel-broker";
+      host = units.reached cfg.redis.broker.bind;
       inherit (cfg.redis.broker) port;
       variable = "REDIS_URL";
     }
     ++ lib.optional (isLocal.redis-cache && cfg.redis.cache.passwordFile == null) {
       name = "fileintel-cache";
+      host = units.reached cfg.redis.cache.bind;
       inherit (cfg.redis.cache) port;
       variable = "FILEINTEL_CACHE_URL";
     };
@@ -66,9 +68,15 @@ let
   };
   unitFor =
     name: service:
-    units.unit name (if name == "api" then service // { inherit (cfg.api) memoryMax; } else service) (
-      common // { memoryHigh = if service ? worker then cfg.workers.${service.worker}.memoryHigh else null; }
-    );
+    made name (if name == "api" then service // { inherit (cfg.api) memoryMax; } else service) {
+      memoryHigh = if service ? worker then cfg.workers.${service.worker}.memoryHigh else null;
+    };
+  made =
+    name: service: more:
+    let
+      unit = units.unit name service (common // more);
+    in
+    unit // { environment = units.asWritten unit.environment; };
 
   # The process that makes the first admin key; it needs what the migrations need.
   adminKey = cfg.plan.services.migrate // {
@@ -90,7 +98,11 @@ let
       inherit (common) environmentFiles launch;
       fileintel = common.programs.fileintel;
       environment = configured;
-      apiUrl = "http://127.0.0.1:${toString cfg.api.port}";
+      apiUrl =
+        if cfg.plan.settings.FILEINTEL_API_URL != "" then
+          cfg.plan.settings.FILEINTEL_API_URL
+        else
+          "http://${units.reached cfg.api.host}:${toString cfg.api.port}";
     }
   );
 
@@ -300,9 +312,8 @@ in
               script = pkgs.writeShellScript "fileintel-admin-key" (
                 units.makeAdminKey cfg.stateDir common.programs.fileintel
               );
-              built = units.unit "admin-key" adminKey (common // { programs.sh = "${script}"; });
             in
-            built // { path = [ pkgs.coreutils ]; };
+            made "admin-key" adminKey { programs.sh = "${script}"; } // { path = [ pkgs.coreutils ]; };
         };
     })
   ];

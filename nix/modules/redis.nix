@@ -83,7 +83,7 @@ let
     unitConfig.StartLimitIntervalSec = 0;
   };
 
-  opened = which: lib.optional (cfg.openFirewall && redis.${which}.bind != "127.0.0.1") redis.${which}.port;
+  opened = which: lib.optional (cfg.openFirewall && units.isOpen redis.${which}.bind) redis.${which}.port;
   isLocal = which: cfg.enable && redis.${which}.createLocally;
   why = "such a broker drops queued tasks when memory runs short; only noeviction keeps them.";
   policy = config.services.redis.servers.fileintel-broker.settings.maxmemory-policy or "noeviction";

@@ -106,10 +106,12 @@ rec {
         head -c 32 /dev/urandom | base64 | tr -d '/+=\n' > "$1.new"
         mv "$1.new" "$1.password"
       fi
-      printf 'redis://:%s@127.0.0.1:%s/0' "$(cat "$1.password")" "$2" > "$3.new"
-      mv "$3.new" "$3"
+      printf 'redis://:%s@%s:%s/0' "$(cat "$1.password")" "$2" "$3" > "$4.new"
+      mv "$4.new" "$4"
     }
-    ${concatStringsSep "\n" (map (server: "make ${server.name} ${toString server.port} ${server.variable}") servers)}
+    ${concatStringsSep "\n" (
+      map (server: "make ${server.name} ${server.host} ${toString server.port} ${server.variable}") servers
+    )}
   '';
 
   # The first admin key, kept where the command line looks for it; made by the migrations, if there is none at all.
@@ -325,6 +327,26 @@ rec {
       )
       ++ section "Install" { WantedBy = joined unit.wantedBy; }
     );
+
+  # The addresses a server listens on, as one text, and whether others than this host reach it there.
+  addresses = bind: filter (word: builtins.isString word && word != "") (builtins.split " +" bind);
+  isOpen = bind: filter (address: !elem address [ "127.0.0.1" "::1" "localhost" ]) (addresses bind) != [ ];
+  # What this host itself connects to.
+  reached =
+    bind:
+    let
+      all = addresses bind;
+      first = builtins.head all;
+    in
+    if filter (address: elem address [ "127.0.0.1" "localhost" "0.0.0.0" "*" "::" ]) all != [ ] then
+      "127.0.0.1"
+    else if match ".*:.*" first != null then
+      "[${first}]"
+    else
+      first;
+
+  # systemd reads % in a variable's value as a specifier, and NixOS writes values as they are.
+  asWritten = builtins.mapAttrs (_: replaceStrings [ "%" ] [ "%%" ]);
 
   # Where a path given as a secret must not lie.
   inStore = path: match "${builtins.storeDir}(/.*)?" (toString path) != null;

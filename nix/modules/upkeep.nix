@@ -12,13 +12,18 @@ let
   units = import ./units.nix;
   given = cfg.plan.settings.FILEINTEL_BLOB_DIR;
   blobDir = if given == "" then "${cfg.stateDir}/blobs" else given;
-  # Celery's own name for it. Where REDIS_URL comes from the environment file, that has to hold this one as well.
+  # From a credential, made on this host or given, or from the environment file.
   brokerUrl =
     if cfg.credentials ? REDIS_URL then
-      [ "CELERY_BROKER_URL:${toString cfg.credentials.REDIS_URL}" ]
+      [ "REDIS_URL:${toString cfg.credentials.REDIS_URL}" ]
     else
       lib.optional (cfg.redis.broker.createLocally && cfg.redis.broker.passwordFile == null)
-        "CELERY_BROKER_URL:${cfg.secretsDir}/REDIS_URL";
+        "REDIS_URL:${cfg.secretsDir}/REDIS_URL";
+  runFlower = pkgs.writeShellScript "fileintel-flower" ''
+    # The name under which Celery's command line knows it.
+    export CELERY_BROKER_URL="$REDIS_URL"
+    exec ${lib.getExe' flower.package "celery"} flower
+  '';
   launch = pkgs.writeShellScript "fileintel-launch" units.launcher;
   files = lib.optional (cfg.environmentFile != null) (toString cfg.environmentFile);
 in
@@ -36,6 +41,12 @@ in
         default = "${cfg.stateDir}/backups";
         defaultText = lib.literalMD "`stateDir`/backups";
         description = "Folder of the copies; better on another disk, and then it must be there and belong to `user`.";
+      };
+      package = lib.mkOption {
+        type = lib.types.package;
+        default = if cfg.postgres.createLocally then config.services.postgresql.package else pkgs.postgresql;
+        defaultText = lib.literalMD "this host's Postgres, or, where that is on another, `pkgs.postgresql`";
+        description = "Postgres whose pg_dump makes the copy; it must be no older than the server.";
       };
       keep = lib.mkOption {
         type = lib.types.ints.positive;
@@ -104,7 +115,8 @@ in
       // {
         inherit (backup) startAt;
         wantedBy = [ ];
-        path = [ pkgs.coreutils pkgs.findutils config.services.postgresql.package ];
+        path = [ pkgs.coreutils pkgs.findutils backup.package ];
+        environment = units.asWritten built.environment;
         serviceConfig = removeAttrs built.serviceConfig [ "RemainAfterExit" ] // {
           ReadWritePaths = [ cfg.stateDir backup.location ];
           IOSchedulingClass = "idle";
@@ -130,7 +142,7 @@ in
       };
       serviceConfig = units.hardening // {
         Type = "exec";
-        ExecStart = units.command [ "${launch}" "${lib.getExe' flower.package "celery"}" "flower" ];
+        ExecStart = units.command [ "${launch}" "${runFlower}" ];
         DynamicUser = true;
         RuntimeDirectory = "fileintel-flower";
         WorkingDirectory = "/run/fileintel-flower";

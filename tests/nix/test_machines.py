@@ -162,6 +162,24 @@ def test_backup_and_flower(tmp_path: Path):
     assert "FLOWER_BASIC_AUTH:/run/keys/flower" in flower
 
 
+def test_a_host_whose_servers_are_elsewhere_makes_copies_too(tmp_path: Path):
+    found = machine(
+        tmp_path,
+        'postgres.createLocally = false; credentials.DATABASE_URL = "/run/keys/db"; backup.enable = true;',
+    )
+    backup = found["units"]["fileintel-backup"]
+    assert backup["serviceConfig"]["LoadCredential"] == ["DATABASE_URL:/run/keys/db"]
+    assert "postgresql.target" not in backup["after"]
+
+
+def test_a_variables_value_reaches_the_process_as_it_was_given(tmp_path: Path):
+    found = machine(tmp_path, 'settings.HTTPS_PROXY = "http://us%40er@proxy:3128";')
+    # systemd makes one % of two.
+    assert found["units"]["fileintel-api"]["environment"]["HTTPS_PROXY"] == "http://us%%40er@proxy:3128"
+    (asked,) = [check for check in found["checks"] if "FILEINTEL_STATE_DIR" in check]
+    assert asked["HTTPS_PROXY"] == "http://us%40er@proxy:3128"
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 def test_every_unit_of_a_host_is_accepted_and_hardened(tmp_path: Path):
     found = machine(tmp_path, 'backup.enable = true; flower = { enable = true; passwordFile = "/run/keys/flower"; };')

@@ -313,9 +313,9 @@ def test_the_launcher_makes_variables_of_credentials(tmp_path: Path):
     assert subprocess.run(show, env=environment, capture_output=True, text=True).stdout == "old\nredis://x\n"
 
 
-def test_passwords_are_made_once_and_urls_follow_the_port(tmp_path: Path):
-    def make(port: int) -> None:
-        servers = f'[ {{ name = "fileintel-broker"; port = {port}; variable = "REDIS_URL"; }} ]'
+def test_passwords_are_made_once_and_urls_follow_the_server(tmp_path: Path):
+    def make(port: int, host: str = "127.0.0.1") -> None:
+        servers = f'[ {{ name = "fileintel-broker"; host = "{host}"; port = {port}; variable = "REDIS_URL"; }} ]'
         script = _script(tmp_path / "make", f"(import {MODULES}/units.nix).makeSecrets {servers}")
         state = tmp_path / "state"
         state.mkdir(exist_ok=True)
@@ -326,9 +326,27 @@ def test_passwords_are_made_once_and_urls_follow_the_port(tmp_path: Path):
     assert len(password) > 30 and password.isalnum()
     url = tmp_path / "state" / "REDIS_URL"
     assert url.read_text() == f"redis://:{password}@127.0.0.1:6379/0"
-    make(6390)
-    assert url.read_text() == f"redis://:{password}@127.0.0.1:6390/0"
+    make(6390, "10.0.0.5")
+    assert url.read_text() == f"redis://:{password}@10.0.0.5:6390/0"
     assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "state").iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize(
+    ("bind", "reached", "is_open"),
+    [
+        ("127.0.0.1", "127.0.0.1", False),
+        ("localhost", "127.0.0.1", False),
+        ("::1", "[::1]", False),
+        ("0.0.0.0", "127.0.0.1", True),
+        ("::", "127.0.0.1", True),
+        ("10.0.0.5 127.0.0.1", "127.0.0.1", True),
+        ("10.0.0.5", "10.0.0.5", True),
+        ("fd00::5", "[fd00::5]", True),
+    ],
+)
+def test_a_server_is_reached_where_it_listens(bind: str, reached: str, is_open: bool):
+    found = nix(f'let units = import {MODULES}/units.nix; in [ (units.reached "{bind}") (units.isOpen "{bind}") ]')
+    assert found == [reached, is_open]
 
 
 def test_the_first_admin_key_is_made_where_there_is_none(tmp_path: Path):
