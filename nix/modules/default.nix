@@ -76,7 +76,12 @@ let
     let
       unit = units.unit name service (common // more);
     in
-    unit // { environment = units.asWritten unit.environment; };
+    unit
+    // {
+      environment = units.asWritten unit.environment;
+      # Where the servers of this host listen stands in their credentials alone.
+      restartTriggers = map (secret: "${secret.variable} ${secret.host} ${toString secret.port}") madeSecrets;
+    };
 
   # The process that makes the first admin key; it needs what the migrations need.
   adminKey = cfg.plan.services.migrate // {

@@ -24,6 +24,7 @@ let
       wantedBy = texts;
       environment = mkOption { type = types.attrsOf types.str; default = { }; };
       path = list;
+      restartTriggers = list;
       script = any "";
       startAt = any "";
       unitConfig = section;

@@ -87,8 +87,9 @@ def test_the_unit_as_it_is_written(tmp_path: Path):
     assert {"GEVENT_RESOLVER=ares", "CELERY_GRAPHRAG_CONCURRENCY=200"} <= variables, variables
 
 
-def test_what_the_program_is_asked_at_build_time_it_accepts(tmp_path: Path):
-    (asked,) = [check for check in machine(tmp_path, "")["checks"] if "FILEINTEL_STATE_DIR" in check]
+@pytest.mark.parametrize("configuration", ["", 'roles = [ "gevent-worker" ]; environmentFile = "/run/keys/fileintel";'])
+def test_what_the_program_is_asked_at_build_time_it_accepts(tmp_path: Path, configuration: str):
+    (asked,) = [check for check in machine(tmp_path, configuration)["checks"] if "FILEINTEL_STATE_DIR" in check]
     ours = {name: value for name, value in asked.items() if name.isupper()}
     program = Path(sys.executable).parent / "fileintel"
     done = subprocess.run([program, "config", "check", "--offline"], env=ours, capture_output=True, text=True)
@@ -253,6 +254,22 @@ def test_the_templates_host():
     assert worker["environment"]["CELERY_WORKER_CONCURRENCY"] == "8"
     assert worker["environment"]["OPENAI_BASE_URL"] == "http://vllm.example:8000/v1"
     assert worker["serviceConfig"]["EnvironmentFile"] == ["/run/secrets/fileintel.env"]
+
+
+def _documented() -> list[str]:
+    text = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```nix\n(.*?)```", text, re.DOTALL)
+    return [part for block in blocks if "inputs." not in block for part in re.split(r"\n\n(?=#)", block)]
+
+
+@pytest.mark.parametrize("part", _documented(), ids=lambda part: part.strip().splitlines()[0][:40])
+def test_what_the_deployment_guide_shows_makes_a_host(tmp_path: Path, part: str):
+    module = tmp_path / "host.nix"
+    shown = part if re.sub(r"#.*", "", part).strip().startswith("{") else f"{{ {part} }}"
+    module.write_text(f"{{ imports = [ {{ services.fileintel.enable = true; }} ({shown}) ]; }}")
+    units = _machine(module)["units"]
+    assert "fileintel-worker-graphrag" in units
+    assert ("fileintel-model-server" in units) is ("OPENAI_BASE_URL" not in part)
 
 
 def test_the_machines_of_the_vm_test_and_its_script():
