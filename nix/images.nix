@@ -40,7 +40,9 @@ let
   # An image may have 127 layers. Left alone, nixpkgs gives the code and all wheels beyond the hundredth path one layer,
   # so that a changed line sends hundreds of megabytes. So in three lots: the wheels and what they alone need; what they
   # and the rest need (Python, glibc), which changes with nixpkgs and all at once; and the rest, a layer each: the code,
-  # its environment and some small paths.
+  # its environment and some small paths. Of the wheels the sixty largest have a layer each, and all others, some ten
+  # megabytes, one.
+  large = lib.take 60 (lib.sort (one: other: one.wheelSize > other.wheelSize) locked.runtime);
   layers = [
     [
       "split_paths"
@@ -52,10 +54,33 @@ let
       [
         "pipe"
         [
-          [ "popularity_contest" ]
           [
-            "limit_layers"
-            60
+            "split_paths"
+            (map toString large)
+          ]
+          [
+            "over"
+            "main"
+            [
+              "split_every"
+              1
+            ]
+          ]
+          [
+            "over"
+            "common"
+            [
+              "split_every"
+              1
+            ]
+          ]
+          [
+            "over"
+            "rest"
+            [
+              "split_every"
+              1000
+            ]
           ]
         ]
       ]

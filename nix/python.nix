@@ -54,6 +54,7 @@ let
       # Its dependencies come with the environment.
       dontCheckRuntimeDeps = true;
       doCheck = false;
+      passthru.wheelSize = wheel.size;
     };
 
   forSystem = lib.filterAttrs (_: entry: entry.wheels ? any || entry.wheels ? ${system}) locked.packages;

@@ -87,6 +87,7 @@ let
               "dontStrip"
               "dontCheckRuntimeDeps"
               "doCheck"
+              "passthru"
               "pythonImportsCheck"
               "checkPhase"
               "env"
