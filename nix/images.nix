@@ -43,64 +43,24 @@ let
   # its environment and some small paths. Of the wheels the sixty largest have a layer each, and all others, some ten
   # megabytes, one.
   large = lib.take 60 (lib.sort (one: other: one.wheelSize > other.wheelSize) locked.runtime);
+  each = lot: size: [ "over" lot [ "split_every" size ] ];
   layers = [
-    [
-      "split_paths"
-      (map toString locked.runtime)
-    ]
+    [ "split_paths" (map toString locked.runtime) ]
     [
       "over"
       "main"
       [
         "pipe"
         [
-          [
-            "split_paths"
-            (map toString large)
-          ]
-          [
-            "over"
-            "main"
-            [
-              "split_every"
-              1
-            ]
-          ]
-          [
-            "over"
-            "common"
-            [
-              "split_every"
-              1
-            ]
-          ]
-          [
-            "over"
-            "rest"
-            [
-              "split_every"
-              1000
-            ]
-          ]
+          [ "split_paths" (map toString large) ]
+          (each "main" 1)
+          (each "common" 1)
+          (each "rest" 1000)
         ]
       ]
     ]
-    [
-      "over"
-      "common"
-      [
-        "split_every"
-        4
-      ]
-    ]
-    [
-      "over"
-      "rest"
-      [
-        "split_every"
-        1
-      ]
-    ]
+    (each "common" 4)
+    (each "rest" 1)
   ];
 
   image =
