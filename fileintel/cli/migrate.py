@@ -16,12 +16,18 @@ def migrate(
     first_key: Annotated[
         bool, typer.Option("--first-key", help="Then, if there is no API key yet, make an admin key and print it.")
     ] = False,
+    change_dimensions: Annotated[
+        bool,
+        typer.Option(
+            "--change-dimensions", help="Remove all vectors where FILEINTEL_EMBEDDING_DIMENSIONS is another length."
+        ),
+    ] = False,
     as_json: output.Json = False,
 ) -> None:
     """Bring the database to the newest schema; safe to run twice and from two hosts."""
     from fileintel.store import keys, migrations
 
-    revision = migrations.migrate()
+    revision = migrations.migrate(change_dimensions=change_dimensions)
     # Every other key is made with a key, over the API.
     secret = keys.create("made by fileintel migrate", ["admin"])[1] if first_key and not keys.list_all() else None
     if as_json:

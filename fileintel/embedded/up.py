@@ -154,7 +154,10 @@ def _services(
         argv = (*program, *(words or (name,)))
         return lambda: Command(argv=argv, environment={**environment, **(more or {})}, descriptors=descriptors)
 
-    services.append(Service(MIGRATE, own(MIGRATE), after=tuple(s for s in servers if s == postgres.NAME), once=True))
+    databases = tuple(s for s in servers if s == postgres.NAME)
+    # A database of ours alone follows its settings; one that others may share refuses another length of vectors.
+    migrate = own(MIGRATE, MIGRATE, *(["--change-dimensions"] if databases else []))
+    services.append(Service(MIGRATE, migrate, after=databases, once=True))
     if model_port is not None:
         # It needs no database, and its imports are slow: it starts first of all.
         services.append(

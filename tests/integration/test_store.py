@@ -14,7 +14,7 @@ from deployment import Deployment, environment, wait_for
 from llm_script import corpus, extract
 from merging import Graph, merge
 
-from fileintel.errors import ConflictError
+from fileintel.errors import ConfigurationError, ConflictError
 from fileintel.graph.extract import extraction_json
 from fileintel.graph.merge import merge_entity, merge_relationship
 from fileintel.graph.records import read_records
@@ -242,7 +242,14 @@ def test_another_length_of_vectors_needs_a_migration_and_new_embeddings(
     with services(folder, keep=False) as urls, environment({**urls, "FILEINTEL_STATE_DIR": str(folder)}):
         migrations.migrate()
         with environment({"FILEINTEL_EMBEDDING_DIMENSIONS": "8"}):
+            # Nothing is lost yet.
             migrations.migrate()
             memo.remember_embeddings("m", {"text": [1.0] + [0.0] * 7})
             assert len(memo.recall_embeddings("m", ["text"])["text"]) == 8
+        with pytest.raises(ConfigurationError, match="holds vectors of 8 dimensions"):
+            migrations.migrate()
+        with environment({"FILEINTEL_EMBEDDING_DIMENSIONS": "8"}):
+            assert len(memo.recall_embeddings("m", ["text"])["text"]) == 8
+        migrations.migrate(change_dimensions=True)
+        assert memo.recall_embeddings("m", ["text"]) == {}
         engine.dispose()

@@ -18,17 +18,18 @@ from fileintel.store import versions
 LOCK = 7_231_984
 
 
-def migrate() -> str:
+def migrate(*, change_dimensions: bool = False) -> str:
     """Bring the database to the newest schema and return its revision; safe to run twice and from two hosts.
 
-    Raises ConfigurationError when FILEINTEL_EMBEDDING_DIMENSIONS contradicts vectors already stored.
+    Raises ConfigurationError when FILEINTEL_EMBEDDING_DIMENSIONS contradicts vectors already stored, unless they are to
+    go (`change_dimensions`).
     """
     config = _config()
     with store.transaction() as connection:
         store.run(connection, "SELECT pg_advisory_xact_lock(:lock)", lock=LOCK)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-        _fit_dimensions(connection)
+        _fit_dimensions(connection, change_dimensions)
     return head()
 
 
@@ -52,7 +53,13 @@ def _config() -> Config:
     return config
 
 
-def _fit_dimensions(connection) -> None:  # type: ignore[no-untyped-def]
+def _has_vectors(connection) -> bool:  # type: ignore[no-untyped-def]
+    tables = ("text_units", "entities", "community_reports", "embedding_memo")
+    some = " OR ".join(f"EXISTS (SELECT 1 FROM {table} WHERE embedding IS NOT NULL)" for table in tables)
+    return bool(store.run(connection, f"SELECT {some}").scalar_one())
+
+
+def _fit_dimensions(connection, change: bool) -> None:  # type: ignore[no-untyped-def]
     """Vectors have one length per database; another length is another embedding model, so all are made anew."""
     wanted = load().embedding_dimensions
     found = store.run(
@@ -61,6 +68,12 @@ def _fit_dimensions(connection) -> None:  # type: ignore[no-untyped-def]
     ).scalar_one()
     if found == wanted:
         return
+    # A host that shares the database and was told less than the others must not empty it.
+    if not change and _has_vectors(connection):
+        raise ConfigurationError(
+            f"the database holds vectors of {found} dimensions, FILEINTEL_EMBEDDING_DIMENSIONS says {wanted}: "
+            f"set it to {found}, or remove them all with `fileintel migrate --change-dimensions`"
+        )
     versions.forget_vector_indexes(connection)
     store.run(connection, "DROP INDEX text_units_embedding")
     for table in ("text_units", "entities", "community_reports"):

@@ -19,7 +19,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
         found.append((name, scopes))
         return None, "fi_secret"
 
-    monkeypatch.setattr(migrations, "migrate", lambda: "0001")
+    monkeypatch.setattr(migrations, "migrate", lambda **_: "0001")
     monkeypatch.setattr(keys, "create", create)
     monkeypatch.setattr(keys, "list_all", lambda: list(found))
     return found
