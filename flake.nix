@@ -26,7 +26,7 @@
       role = name: {
         imports = [ module ];
         services.fileintel = {
-          enable = true;
+          enable = nixpkgs.lib.mkDefault true;
           roles = [ name ];
         };
       };

@@ -18,10 +18,11 @@ let
     name: service:
     if service ? worker then
       cfg.workers.${service.worker}.enable
-    else if name == "api" then
+    else if name == "api" || name == "migrate" then
+      # One host of several brings the database to its schema; workers wait for it.
       cfg.api.enable
     else
-      # The migrations and the models are wherever something needs them.
+      # The models are wherever something needs them.
       !lib.elem name foreign && (cfg.api.enable || anyWorker);
   anyWorker = lib.any (worker: worker.enable) (lib.attrValues cfg.workers);
   ours = lib.filterAttrs runsHere cfg.plan.services;
@@ -263,6 +264,14 @@ in
             assertion = ours != { } || lib.any (here: here) (lib.attrValues isLocal);
             message = "services.fileintel is enabled, but nothing of it runs on this host.";
           }
+          {
+            assertion = lib.elem (cfg.settings.FILEINTEL_STATE_DIR or null) [ null "" cfg.stateDir ];
+            message = "services.fileintel.settings.FILEINTEL_STATE_DIR is set: the folder is that of services.fileintel.stateDir.";
+          }
+          {
+            assertion = cfg.postgres.createLocally -> !(cfg.credentials ? DATABASE_URL);
+            message = "services.fileintel.credentials.DATABASE_URL is set, and this host has a Postgres of its own: switch that off with services.fileintel.postgres.createLocally.";
+          }
         ]
         ++ map (variable: {
           assertion =
@@ -289,6 +298,13 @@ in
       systemd.slices.fileintel = units.slice (lib.mapAttrsToList (_: service: service.memoryReservation) ours);
       systemd.tmpfiles.settings.fileintel = lib.mkIf (cfg.stateDir != "/var/lib/fileintel") {
         ${cfg.stateDir}.d = {
+          inherit (cfg) user group;
+          mode = "0700";
+        };
+      };
+
+      systemd.tmpfiles.settings.fileintel-blobs = lib.mkIf (cfg.plan.settings.FILEINTEL_BLOB_DIR != "") {
+        ${cfg.plan.settings.FILEINTEL_BLOB_DIR}.d = {
           inherit (cfg) user group;
           mode = "0700";
         };

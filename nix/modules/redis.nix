@@ -74,12 +74,14 @@ let
 
   unit = which: {
     serviceConfig = units.memory { inherit (redis.${which}) memoryMax; } // {
+      # Valkey, the same protocol under the BSD licence, for ours alone: another server's files may be newer than it reads.
+      ExecStart = lib.mkForce "${lib.getExe' pkgs.valkey "valkey-server"} /var/lib/redis-fileintel-${which}/redis.conf";
       Slice = "fileintel.slice";
       Restart = lib.mkDefault "always";
       RestartSec = lib.mkDefault 2;
     };
     after = lib.mkIf (redis.${which}.passwordFile == null) [ "fileintel-secrets.service" ];
-    requires = lib.mkIf (redis.${which}.passwordFile == null) [ "fileintel-secrets.service" ];
+    wants = lib.mkIf (redis.${which}.passwordFile == null) [ "fileintel-secrets.service" ];
     unitConfig.StartLimitIntervalSec = 0;
   };
 
@@ -120,11 +122,6 @@ in
           message = "services.fileintel.redis: broker and cache have the same port ${toString redis.broker.port}.";
         }
       ];
-    })
-
-    (lib.mkIf (isLocal "broker" || isLocal "cache") {
-      # The same protocol under the BSD licence.
-      services.redis.package = lib.mkDefault pkgs.valkey;
     })
 
     (lib.mkIf (isLocal "broker") {

@@ -166,9 +166,9 @@ rec {
       set -euo pipefail
       umask 077
       mkdir -p ${location}/blobs
-      name=${location}/fileintel-$(date --utc +%Y%m%dT%H%M%SZ).dump
-      pg_dump --format=custom --file="$name.new" "$DATABASE_URL"
-      mv "$name.new" "$name"
+      # One name while it is made: what a failed one left is overwritten by the next.
+      pg_dump --format=custom --file=${location}/new "$DATABASE_URL"
+      mv ${location}/new ${location}/fileintel-$(date --utc +%Y%m%dT%H%M%SZ).dump
       [ ! -d ${blobDir} ] || cp --recursive --no-clobber --no-target-directory ${blobDir} ${location}/blobs
       ls -1 ${location}/fileintel-*.dump | head -n -${toString keep} | xargs -r rm --
     '';
@@ -224,7 +224,7 @@ rec {
       blobDir = service.environment.FILEINTEL_BLOB_DIR or "";
       writable =
         (if stateDir == "/var/lib/fileintel" then [ ] else [ stateDir ])
-        ++ (if blobDir == "" || match "${stateDir}/.*" blobDir != null then [ ] else [ blobDir ]);
+        ++ (if !(service.blobs or false) || blobDir == "" || match "${stateDir}/.*" blobDir != null then [ ] else [ blobDir ]);
       isWorker = service ? worker;
       isComputing = isWorker || name == "model-server";
     in

@@ -120,6 +120,8 @@ in
         serviceConfig = removeAttrs built.serviceConfig [ "RemainAfterExit" ] // {
           ReadWritePaths = [ cfg.stateDir backup.location ];
           IOSchedulingClass = "idle";
+          # The timer comes again.
+          Restart = "no";
         };
       }
     );

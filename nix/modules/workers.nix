@@ -35,7 +35,7 @@ let
         };
         concurrency = nullable lib.types.ints.positive "Processes, or greenlets: the most LLM calls in flight.";
         queues = lib.mkOption {
-          type = lib.types.listOf (lib.types.enum queues);
+          type = lib.types.nonEmptyListOf (lib.types.enum queues);
           description = "Queues the worker serves, of those in fileintel/workers.toml.";
         };
         hostname = nullable lib.types.str "Name that Celery knows the worker by; `%h` is the host. Unset: NAME_POOL@%h.";
@@ -58,7 +58,7 @@ in
     default = { };
     example = lib.literalExpression ''
       {
-        graphrag.concurrency = 400;
+        graphrag.concurrency = 250;
         # A second gevent worker that answers questions and never builds an index.
         questions = {
           pool = "gevent";

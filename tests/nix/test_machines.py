@@ -89,7 +89,11 @@ def test_the_unit_as_it_is_written(tmp_path: Path):
 
 @pytest.mark.parametrize("configuration", ["", 'roles = [ "gevent-worker" ]; environmentFile = "/run/keys/fileintel";'])
 def test_what_the_program_is_asked_at_build_time_it_accepts(tmp_path: Path, configuration: str):
-    (asked,) = [check for check in machine(tmp_path, configuration)["checks"] if "FILEINTEL_STATE_DIR" in check]
+    _accepted(machine(tmp_path, configuration))
+
+
+def _accepted(found: Any) -> None:
+    (asked,) = [check for check in found["checks"] if "FILEINTEL_STATE_DIR" in check]
     ours = {name: value for name, value in asked.items() if name.isupper()}
     program = Path(sys.executable).parent / "fileintel"
     done = subprocess.run([program, "config", "check", "--offline"], env=ours, capture_output=True, text=True)
@@ -103,7 +107,7 @@ def test_a_host_with_the_gevent_worker_alone(tmp_path: Path):
         ' settings.OPENAI_BASE_URL = "http://gpu:8000/v1";',
     )
     units = [name for name in found["units"] if name.startswith(("fileintel", "redis-fileintel"))]
-    assert sorted(units) == ["fileintel-migrate", "fileintel-worker-graphrag"]
+    assert units == ["fileintel-worker-graphrag"]
     worker = found["units"]["fileintel-worker-graphrag"]
     assert worker["serviceConfig"]["EnvironmentFile"] == ["/run/keys/fileintel"]
     assert worker["environment"]["OPENAI_BASE_URL"] == "http://gpu:8000/v1"
@@ -143,6 +147,12 @@ def test_documents_on_another_disk_may_be_written(tmp_path: Path):
     found = machine(tmp_path, 'settings.FILEINTEL_BLOB_DIR = "/srv/documents"; stateDir = "/srv/fileintel";')["units"]
     service = found["fileintel-worker-main"]["serviceConfig"]
     assert service["ReadWritePaths"] == ["/srv/fileintel", "/srv/documents"] and "StateDirectory" not in service
+
+
+def test_what_needs_no_documents_may_not_write_them(tmp_path: Path):
+    units = machine(tmp_path, 'settings.FILEINTEL_BLOB_DIR = "/srv/documents";')["units"]
+    may = {name for name, unit in units.items() if "/srv/documents" in unit["serviceConfig"].get("ReadWritePaths", [])}
+    assert may == {"fileintel-api", "fileintel-worker-main"}
 
 
 def test_postgres_for_other_hosts_asks_for_a_password(tmp_path: Path):
@@ -227,6 +237,9 @@ def test_every_unit_of_a_host_is_accepted_and_hardened(tmp_path: Path):
         ("flower.enable = true;", "flower.passwordFile must be outside the Nix store"),
         ('user = "other";', "services.fileintel.postgres.database and services.fileintel.user must be the same"),
         ("settings.FILEINTEL_API_PORT = 70000;", "FILEINTEL_API_PORT"),
+        ('workers.questions.pool = "gevent";', "workers.questions.queues"),
+        ('settings.FILEINTEL_STATE_DIR = "/data";', "FILEINTEL_STATE_DIR is set"),
+        ('credentials.DATABASE_URL = "/run/keys/db";', "this host has a Postgres of its own"),
     ],
 )
 def test_what_cannot_work_is_refused(tmp_path: Path, configuration: str, message: str):
@@ -253,7 +266,7 @@ def test_the_templates_host():
     worker = found["units"]["fileintel-worker-main"]
     assert worker["environment"]["CELERY_WORKER_CONCURRENCY"] == "8"
     assert worker["environment"]["OPENAI_BASE_URL"] == "http://vllm.example:8000/v1"
-    assert worker["serviceConfig"]["EnvironmentFile"] == ["/run/secrets/fileintel.env"]
+    assert worker["serviceConfig"]["EnvironmentFile"] == ["/etc/fileintel/environment"]
 
 
 def _documented() -> list[str]:
@@ -267,8 +280,10 @@ def test_what_the_deployment_guide_shows_makes_a_host(tmp_path: Path, part: str)
     module = tmp_path / "host.nix"
     shown = part if re.sub(r"#.*", "", part).strip().startswith("{") else f"{{ {part} }}"
     module.write_text(f"{{ imports = [ {{ services.fileintel.enable = true; }} ({shown}) ]; }}")
-    units = _machine(module)["units"]
+    found = _machine(module)
+    units = found["units"]
     assert "fileintel-worker-graphrag" in units
+    _accepted(found)
     assert ("fileintel-model-server" in units) is ("OPENAI_BASE_URL" not in part)
 
 
@@ -279,7 +294,7 @@ def test_the_machines_of_the_vm_test_and_its_script():
     assert machine["failed"] == puller["failed"] == []
     assert machine["limits"]["fileintel-worker-graphrag"] == "3G"
     assert machine["limits"]["fileintel-worker-main"] == "4G"
-    assert set(puller["limits"]) == {"fileintel-migrate", "fileintel-worker-graphrag", "llm-server"}
+    assert set(puller["limits"]) == {"fileintel-worker-graphrag", "llm-server"}
 
 
 def test_the_reference_of_the_options_is_current():
