@@ -52,7 +52,7 @@ let
     name: value:
     if match "(FILEINTEL|CELERY|POSTGRES|REDIS|OPENAI)_.*" name != null then
       fail "${name} is no setting of FileIntel; nix/settings.json has all of them"
-    else if match "(.*_)?(PASSWORD|SECRET|TOKEN|API_?KEY)" name != null then
+    else if match ".*(PASSWORD|SECRET|TOKEN|API_?KEY).*" name != null then
       fail "${name} holds a secret, and everybody can read the Nix store: put it into the environment file instead"
     else
       toString value
