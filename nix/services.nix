@@ -50,6 +50,7 @@ let
     toJSON
     ;
   sizes = import ./sizes.nix;
+  secrets = import ./secrets.nix;
   declared = settings.settings;
   comma = builtins.concatStringsSep ", ";
   fail = text: throw "fileintel: ${text}";
@@ -59,9 +60,6 @@ let
   # --- settings
   # toString would write 0.9 as 0.900000.
   text = value: if value == null then "" else if isInt value || isFloat value then toJSON value else toString value;
-
-  # A URL with a password in it, or a secret at all, would be readable by every user of the machine.
-  hasPassword = value: match "[a-z0-9+]+://[^/@]*:[^/@]+@.*" value != null || match ".*[?&]password=.*" value != null;
 
   number =
     name: kind: value:
@@ -92,8 +90,8 @@ let
     in
     if value == "" then
       ""
-    else if entry.type == "secret" || (entry.secret && hasPassword value) then
-      fail "${name} holds a secret, and everybody can read the Nix store: put it into the environment file instead"
+    else if entry.type == "secret" || secrets.hasPassword value then
+      fail (secrets.refusal name)
     else if entry.type == "integer" || entry.type == "number" then
       number name entry.type value
     else if entry.type == "size" && !sizes.valid value then

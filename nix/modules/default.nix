@@ -33,20 +33,16 @@ let
     redis-cache = cfg.redis.cache.createLocally;
   };
 
-  # Servers of this host whose password nobody chose.
-  madeSecrets =
-    lib.optional (isLocal.redis-broker && cfg.redis.broker.passwordFile == null) {
-      name = "fileintel-broker";
-      host = units.reached cfg.redis.broker.bind;
-      inherit (cfg.redis.broker) port;
-      variable = "REDIS_URL";
-    }
-    ++ lib.optional (isLocal.redis-cache && cfg.redis.cache.passwordFile == null) {
-      name = "fileintel-cache";
-      host = units.reached cfg.redis.cache.bind;
-      inherit (cfg.redis.cache) port;
-      variable = "FILEINTEL_CACHE_URL";
+  # How the Redis servers of this host are reached, unless that is said: with the password of a file, or one made here.
+  redisSecret =
+    which: variable:
+    lib.optional (isLocal."redis-${which}" && !(cfg.credentials ? ${variable})) {
+      name = "fileintel-${which}";
+      host = units.reached cfg.redis.${which}.bind;
+      inherit (cfg.redis.${which}) port passwordFile;
+      inherit variable;
     };
+  madeSecrets = redisSecret "broker" "REDIS_URL" ++ redisSecret "cache" "FILEINTEL_CACHE_URL";
   credentials =
     lib.listToAttrs (map (made: lib.nameValuePair made.variable "${cfg.secretsDir}/${made.variable}") madeSecrets)
     // lib.mapAttrs (_: toString) cfg.credentials;
@@ -80,6 +76,8 @@ let
     unit
     // {
       environment = units.asWritten unit.environment;
+      # A host may say otherwise of single values without force; lists add up.
+      serviceConfig = lib.mapAttrs (_: value: if lib.isList value then value else lib.mkDefault value) unit.serviceConfig;
       # Where the servers of this host listen stands in their credentials alone.
       restartTriggers = map (secret: "${secret.variable} ${secret.host} ${toString secret.port}") madeSecrets;
     };
@@ -111,6 +109,15 @@ let
           "http://${units.reached cfg.api.host}:${toString cfg.api.port}";
     }
   );
+
+  # ProtectHome and PrivateTmp show a unit none of these.
+  isHidden = path: builtins.match "/(home|root|run/user|tmp|var/tmp)(/.*)?" path != null;
+  folders = {
+    stateDir = cfg.stateDir;
+    "settings.FILEINTEL_BLOB_DIR" = cfg.plan.settings.FILEINTEL_BLOB_DIR;
+    "backup.location" = cfg.backup.location;
+  };
+  firstPort = config.boot.kernel.sysctl."net.ipv4.ip_unprivileged_port_start" or 1024;
 
   storePaths =
     lib.optional (cfg.environmentFile != null) [ "environmentFile" cfg.environmentFile ]
@@ -187,7 +194,7 @@ in
       type = types.nullOr options.secretFile;
       default = null;
       example = "/run/secrets/fileintel.env";
-      description = "File with NAME=VALUE lines, for secrets not in `credentials`; it stands above `settings`.";
+      description = "File with NAME=VALUE lines, for secrets not in `credentials`; it stands above both and `settings`.";
     };
     stateDir = mkOption {
       type = types.strMatching "/[^ ]*[^/ ]";
@@ -259,7 +266,20 @@ in
             lib.concatStringsSep ", " (lib.attrNames (lib.filterAttrs (_: entry: entry.secret) options.declared))
           }.";
         }) (lib.attrNames cfg.credentials)
+        ++ lib.mapAttrsToList (name: path: {
+          assertion = !isHidden path;
+          message = "services.fileintel.${name} is ${path}, which the units cannot see: they have no homes and a /tmp of their own.";
+        }) folders
         ++ [
+          {
+            # Of that release on Postgres has the units postgresql.target and postgresql-setup, which ours hang on.
+            assertion = cfg.postgres.createLocally -> lib.versionAtLeast lib.trivial.release "25.11";
+            message = "services.fileintel.postgres needs NixOS 25.11 or newer, and this is ${lib.trivial.release}.";
+          }
+          {
+            assertion = cfg.api.enable -> cfg.api.port >= firstPort;
+            message = "services.fileintel.api.port is ${toString cfg.api.port}: the API runs without privileges, and ports below ${toString firstPort} need one; put a reverse proxy before it.";
+          }
           {
             assertion = ours != { } || lib.any (here: here) (lib.attrValues isLocal);
             message = "services.fileintel is enabled, but nothing of it runs on this host.";
@@ -320,6 +340,9 @@ in
             serviceConfig = units.hardening // {
               Type = "oneshot";
               RemainAfterExit = true;
+              LoadCredential = map (secret: "${secret.name}:${toString secret.passwordFile}") (
+                lib.filter (secret: secret.passwordFile != null) madeSecrets
+              );
               StateDirectory = "fileintel-secrets";
               StateDirectoryMode = "0700";
               PrivateNetwork = true;

@@ -32,8 +32,8 @@ rec {
   };
 
   # A file that holds a secret: a path of the running host as text, so that Nix never copies it into the store.
-  secretFile = types.either types.path types.str // {
-    description = "path outside the Nix store";
+  secretFile = types.path // {
+    description = "absolute path outside the Nix store";
   };
 
   typeOf =

@@ -37,6 +37,7 @@ let
   layout = fromTOML (builtins.readFile ../../fileintel/workers.toml);
   declared = builtins.fromJSON (builtins.readFile ../settings.json);
   sizes = import ../sizes.nix;
+  secrets = import ../secrets.nix;
   fail = text: throw "fileintel: ${text}";
   pick =
     keep: set:
@@ -48,15 +49,15 @@ let
   # are
   given = pick (_: value: value != null) settings;
   known = pick (name: _: hasAttr name declared.settings) given;
-  others = mapAttrs (
+  others = mapAttrs other (pick (name: _: !hasAttr name declared.settings) given);
+  other =
     name: value:
     if match "(FILEINTEL|CELERY|POSTGRES|REDIS|OPENAI)_.*" name != null then
       fail "${name} is no setting of FileIntel; nix/settings.json has all of them"
-    else if match ".*(PASSWORD|SECRET|TOKEN|API_?KEY).*" name != null then
-      fail "${name} holds a secret, and everybody can read the Nix store: put it into the environment file instead"
+    else if secrets.isSecretName name || secrets.hasPassword (toString value) then
+      fail (secrets.refusal name)
     else
-      toString value
-  ) (pick (name: _: !hasAttr name declared.settings) given);
+      toString value;
 
   # --- workers
   value = name: known.${name} or declared.settings.${name}.default;
@@ -217,6 +218,16 @@ let
       ${names.memory_reservation} = worker.memoryReservation;
     };
 
+  # A variable of one worker alone, a setting of ours or another's; as safe as those of all.
+  ofWorker =
+    name: value:
+    if !hasAttr name declared.settings then
+      other name value
+    else if declared.settings.${name}.type == "secret" || secrets.hasPassword value then
+      fail (secrets.refusal name)
+    else
+      value;
+
   workerService =
     service:
     let
@@ -229,7 +240,7 @@ let
         service.environment
         // others
         // (if isShipped service.worker then { } else ownVariables service.worker worker)
-        // worker.environment;
+        // mapAttrs ofWorker worker.environment;
     }
     // (if isAsShipped service.worker then { } else { argv = celeryArgv worker; ready = null; });
   finished =

@@ -39,8 +39,8 @@ let
       default = null;
       example = "/run/secrets/fileintel-${what}";
       description = ''
-        File with the ${what}'s password, for hosts that share it. Without one a password is made on the first start,
-        and the processes of this host are told by themselves.
+        File with the ${what}'s password, for hosts that share it; without one a password is made on the first start.
+        The processes of this host are told either.
       '';
     };
     memoryMax = lib.mkOption {
@@ -89,6 +89,32 @@ let
   isLocal = which: cfg.enable && redis.${which}.createLocally;
   why = "such a broker drops queued tasks when memory runs short; only noeviction keeps them.";
   policy = config.services.redis.servers.fileintel-broker.settings.maxmemory-policy or "noeviction";
+
+  # Other Redis servers of this host that listen where ours is to.
+  rivals =
+    which:
+    lib.attrNames (
+      lib.filterAttrs (
+        name: other:
+        !lib.elem name [ "fileintel-broker" "fileintel-cache" ] && other.enable && other.port == redis.${which}.port
+      ) config.services.redis.servers
+    );
+  ofServer =
+    which: variable:
+    let
+      option = "services.fileintel.redis.${which}";
+      said = cfg.credentials ? ${variable} && redis.${which}.passwordFile == null || cfg.settings.${variable} != "";
+    in
+    lib.optionals redis.${which}.createLocally [
+      {
+        assertion = !said;
+        message = "${variable} is set, and this host has a ${which} of its own with a password: leave it out, or switch that off with ${option}.createLocally.";
+      }
+      {
+        assertion = rivals which == [ ];
+        message = "${option}.port: services.redis.servers.${toString (rivals which)} listens on ${toString redis.${which}.port} too; give one of them another.";
+      }
+    ];
 in
 {
   options.services.fileintel.redis = {
@@ -121,7 +147,13 @@ in
           assertion = redis.broker.createLocally && redis.cache.createLocally -> redis.broker.port != redis.cache.port;
           message = "services.fileintel.redis: broker and cache have the same port ${toString redis.broker.port}.";
         }
-      ];
+        {
+          assertion = redis.cache.createLocally -> sizes.bytes redis.cache.maxmemory < sizes.bytes redis.cache.memoryMax;
+          message = "services.fileintel.redis.cache: maxmemory ${redis.cache.maxmemory} does not fit into memoryMax ${redis.cache.memoryMax}: it would be killed before it forgets anything.";
+        }
+      ]
+      ++ ofServer "broker" "REDIS_URL"
+      ++ ofServer "cache" "FILEINTEL_CACHE_URL";
     })
 
     (lib.mkIf (isLocal "broker") {

@@ -86,27 +86,44 @@ rec {
   # again, so the unit goes on; a gevent worker is one process, and half of one is of no use.
   oomPolicy = pool: if pool == "prefork" then "continue" else "kill";
 
-  # systemd hands secrets over as files, FileIntel reads variables. A variable that is set already is replaced.
+  # systemd hands secrets over as files, FileIntel reads variables. What the environment file says stands above them.
   launcher = ''
     set -eu
     for file in "''${CREDENTIALS_DIRECTORY:-/dev/null}"/*; do
-      [ -f "$file" ] || continue
-      export "''${file##*/}=$(<"$file")"
+      variable="''${file##*/}"
+      [ -f "$file" ] && [ -z "''${!variable:-}" ] || continue
+      export "$variable=$(<"$file")"
     done
     exec "$@"
   '';
 
-  # The passwords of Redis servers that this host creates, made once and kept from everyone but root.
+  # The URLs of this host's Redis servers, kept from everyone but root, with the passwords that are credentials or, once
+  # and for all, made here.
   makeSecrets = servers: ''
     set -eu
     umask 077
     cd "$STATE_DIRECTORY"
+    # In a URL only these stand for themselves.
+    quoted() {
+      local LC_ALL=C text="$1" place letter
+      for ((place = 0; place < ''${#text}; place++)); do
+        letter="''${text:place:1}"
+        case "$letter" in
+          [A-Za-z0-9._~-]) printf %s "$letter" ;;
+          *) printf '%%%02X' "'$letter" ;;
+        esac
+      done
+    }
     make() {
-      if [ ! -s "$1.password" ]; then
-        head -c 32 /dev/urandom | base64 | tr -d '/+=\n' > "$1.new"
-        mv "$1.new" "$1.password"
+      local kept="''${CREDENTIALS_DIRECTORY:-/dev/null}/$1"
+      if [ ! -f "$kept" ]; then
+        kept="$1.password"
+        if [ ! -s "$kept" ]; then
+          head -c 32 /dev/urandom | base64 | tr -d '/+=\n' > "$1.new"
+          mv "$1.new" "$kept"
+        fi
       fi
-      printf 'redis://:%s@%s:%s/0' "$(cat "$1.password")" "$2" "$3" > "$4.new"
+      printf 'redis://:%s@%s:%s/0' "$(quoted "$(<"$kept")")" "$2" "$3" > "$4.new"
       mv "$4.new" "$4"
     }
     ${concatStringsSep "\n" (
@@ -166,10 +183,28 @@ rec {
       set -euo pipefail
       umask 077
       mkdir -p ${location}/blobs
+      # Every user of the machine sees arguments, and nobody else a variable.
+      if [[ $DATABASE_URL =~ ^([a-z0-9+]+://[^:/@]*):([^/@]*)@(.*)$ ]]; then
+        DATABASE_URL="''${BASH_REMATCH[1]}@''${BASH_REMATCH[3]}" password="''${BASH_REMATCH[2]//\\/\\\\}"
+        printf -v PGPASSWORD %b "''${password//%/\\x}"
+        export PGPASSWORD
+      fi
       # One name while it is made: what a failed one left is overwritten by the next.
-      pg_dump --format=custom --file=${location}/new "$DATABASE_URL"
+      pg_dump --format=custom --file=${location}/new "''${DATABASE_URL/#postgresql+psycopg2:/postgresql:}"
       mv ${location}/new ${location}/fileintel-$(date --utc +%Y%m%dT%H%M%SZ).dump
-      [ ! -d ${blobDir} ] || cp --recursive --no-clobber --no-target-directory ${blobDir} ${location}/blobs
+      # A document's file never changes, but may be deleted meanwhile; those on their way in and exports are none.
+      if [ -d ${blobDir} ]; then
+        cd ${blobDir}
+        find . -path './??/??/*' -type f -print0 | while IFS= read -r -d "" file; do
+          [ ! -e "${location}/blobs/$file" ] || continue
+          mkdir -p "${location}/blobs/''${file%/*}"
+          if cp "$file" ${location}/new; then
+            mv ${location}/new "${location}/blobs/$file"
+          elif [ -e "$file" ]; then
+            exit 1
+          fi
+        done
+      fi
       ls -1 ${location}/fileintel-*.dump | head -n -${toString keep} | xargs -r rm --
     '';
 

@@ -117,6 +117,9 @@ in
         wantedBy = [ ];
         path = [ pkgs.coreutils pkgs.findutils backup.package ];
         environment = units.asWritten built.environment;
+        unitConfig = built.unitConfig // {
+          RequiresMountsFor = built.unitConfig.RequiresMountsFor ++ [ backup.location ];
+        };
         serviceConfig = removeAttrs built.serviceConfig [ "RemainAfterExit" ] // {
           ReadWritePaths = [ cfg.stateDir backup.location ];
           IOSchedulingClass = "idle";
@@ -125,6 +128,8 @@ in
         };
       }
     );
+    # A host that was off at its time copies when it is on again.
+    systemd.timers.fileintel-backup = lib.mkIf backup.enable { timerConfig.Persistent = true; };
     systemd.tmpfiles.settings.fileintel-backup = lib.mkIf backup.enable {
       ${backup.location}.d = {
         inherit (cfg) user group;

@@ -158,6 +158,7 @@ let
       package = any pkgs.systemd;
       services = mkOption { type = types.attrsOf service; default = { }; };
       slices = any { };
+      timers = any { };
       tmpfiles.settings = any { };
     };
   };

@@ -168,7 +168,8 @@ def test_postgres_for_other_hosts_asks_for_a_password(tmp_path: Path):
 
 def test_backup_and_flower(tmp_path: Path):
     found = machine(tmp_path, 'backup.enable = true; flower = { enable = true; passwordFile = "/run/keys/flower"; };')
-    assert found["units"]["fileintel-backup"]["wantedBy"] == []
+    backup = found["units"]["fileintel-backup"]
+    assert backup["wantedBy"] == [] and "/var/lib/fileintel/backups" in backup["unitConfig"]["RequiresMountsFor"]
     flower = found["units"]["fileintel-flower"]["serviceConfig"]["LoadCredential"]
     assert "FLOWER_BASIC_AUTH:/run/keys/flower" in flower
 
@@ -232,7 +233,14 @@ def test_every_unit_of_a_host_is_accepted_and_hardened(tmp_path: Path):
         ('settings.OPENAI_API_KEY = "sk-1";', "OPENAI_API_KEY holds a secret, and everybody can read the Nix store"),
         ('workers.main.queues = [ "defualt" ];', "workers.main.queues"),
         ('roles = [ "gevent-worker" ];', "DATABASE_URL is not known"),
-        ('redis.broker.passwordFile = "/run/keys/redis";', "REDIS_URL is not known"),
+        ('credentials.REDIS_URL = "/run/keys/url";', "REDIS_URL is set, and this host has a broker of its own"),
+        ('settings.FILEINTEL_CACHE_URL = "redis://other";', "this host has a cache of its own with a password"),
+        ('redis.cache.memoryMax = "1G";', "redis.cache: maxmemory 2gb does not fit into memoryMax 1G"),
+        ("api.port = 80;", "services.fileintel.api.port is 80: the API runs without privileges"),
+        ('stateDir = "/home/fileintel";', "stateDir is /home/fileintel, which the units cannot see"),
+        ('settings.FILEINTEL_BLOB_DIR = "/tmp/blobs";', "FILEINTEL_BLOB_DIR is /tmp/blobs, which the units cannot see"),
+        ('backup.location = "/root/copies";', "backup.location is /root/copies, which the units cannot see"),
+        ('environmentFile = "keys/fileintel";', "environmentFile"),
         ('postgres.allowedNetworks = [ "10.0.0.0/24" ];', "allowedNetworks is set without passwordFile"),
         ("flower.enable = true;", "flower.passwordFile must be outside the Nix store"),
         ('user = "other";', "services.fileintel.postgres.database and services.fileintel.user must be the same"),
@@ -246,6 +254,41 @@ def test_what_cannot_work_is_refused(tmp_path: Path, configuration: str, message
     with pytest.raises(ValueError) as caught:
         machine(tmp_path, configuration)
     assert message in str(caught.value)
+
+
+def test_a_port_that_another_redis_server_has_is_refused(tmp_path: Path):
+    module = tmp_path / "host.nix"
+    module.write_text("""{
+      services.fileintel.enable = true;
+      services.redis.servers.sessions = { enable = true; port = 6379; };
+    }""")
+    with pytest.raises(ValueError, match="services.redis.servers.sessions listens on 6379 too"):
+        _machine(module)
+
+
+def test_redis_with_a_given_password_is_known_to_the_processes_of_its_host(tmp_path: Path):
+    found = machine(
+        tmp_path, 'redis.broker.passwordFile = "/run/keys/broker"; redis.cache.passwordFile = "/run/keys/c";'
+    )
+    secrets = found["units"]["fileintel-secrets"]["serviceConfig"]
+    assert secrets["LoadCredential"] == ["fileintel-broker:/run/keys/broker", "fileintel-cache:/run/keys/c"]
+    given = found["units"]["fileintel-worker-main"]["serviceConfig"]["LoadCredential"]
+    assert {item.split(":")[0] for item in given} == {"REDIS_URL", "FILEINTEL_CACHE_URL"}
+    assert found["redis"]["fileintel-cache"]["requirePassFile"] == "/run/keys/c"
+
+
+def test_single_values_of_a_unit_are_overridden_without_force(tmp_path: Path):
+    module = tmp_path / "host.nix"
+    module.write_text("""{
+      services.fileintel.enable = true;
+      systemd.services.fileintel-worker-main.serviceConfig = {
+        TimeoutStopSec = 600;
+        SystemCallFilter = [ "~@mount" ];
+      };
+    }""")
+    service = _machine(module)["units"]["fileintel-worker-main"]["serviceConfig"]
+    assert service["TimeoutStopSec"] == 600
+    assert set(service["SystemCallFilter"]) == {"@system-service", "~@privileged", "~@mount"}
 
 
 def test_a_broker_made_to_evict_behind_our_back_is_refused(tmp_path: Path):

@@ -189,6 +189,26 @@ def test_a_worker_with_other_queues_than_workers_toml_gets_the_whole_command_lin
             "DATABASE_URL holds a secret, and everybody can read the Nix store",
         ),
         ('settings.HF_TOKEN = "hf_1";', "HF_TOKEN holds a secret, and everybody can read the Nix store"),
+        (
+            'settings.OPENAI_BASE_URL = "http://me:pw@gpu:8000/v1";',
+            "OPENAI_BASE_URL holds a secret, and everybody can read the Nix store",
+        ),
+        (
+            'settings.HTTPS_PROXY = "http://me:pw@proxy:3128";',
+            "HTTPS_PROXY holds a secret, and everybody can read the Nix store",
+        ),
+        (
+            'workers.main.environment.PGPASSWORD = "pw";',
+            "PGPASSWORD holds a secret, and everybody can read the Nix store",
+        ),
+        (
+            'workers.main.environment.OPENAI_API_KEY = "sk-1";',
+            "OPENAI_API_KEY holds a secret, and everybody can read the Nix store",
+        ),
+        (
+            'workers.main.environment.FILEINTEL_LOG_LEVL = "DEBUG";',
+            "FILEINTEL_LOG_LEVL is no setting of FileIntel",
+        ),
         ("settings.FILEINTEL_LOG_LEVL = 1;", "FILEINTEL_LOG_LEVL is no setting of FileIntel"),
         ("settings.CELERY_WORKER_CONCURRENCY = 0;", "CELERY_WORKER_CONCURRENCY: expected a whole number from 1"),
     ],
@@ -204,6 +224,13 @@ def test_a_secret_must_not_lie_in_the_store():
         f'map (import {MODULES}/units.nix).inStore [ "/nix/store/x-key" "/nix/store" "/run/key" "/nix/stored" ]'
     )
     assert inside == [True, True, False, False]
+
+
+def test_a_name_like_a_secrets_that_is_none_is_handed_on():
+    found = units('settings.TOKENIZERS_PARALLELISM = "false"; workers.main.environment.FILEINTEL_LOG_LEVEL = "DEBUG";')
+    assert found["fileintel-api"]["environment"]["TOKENIZERS_PARALLELISM"] == "false"
+    levels = {name: found[f"fileintel-{name}"]["environment"]["FILEINTEL_LOG_LEVEL"] for name in ("worker-main", "api")}
+    assert levels == {"worker-main": "DEBUG", "api": "INFO"}
 
 
 def test_other_variables_are_handed_on_and_secrets_are_credentials_of_those_who_need_them():
@@ -307,10 +334,14 @@ def test_the_launcher_makes_variables_of_credentials(tmp_path: Path):
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys" / "OPENAI_API_KEY").write_text("sk-$HOME 'x'\n")
     show = [launcher, "printenv", "OPENAI_API_KEY", "REDIS_URL"]
-    environment = {**os.environ, "REDIS_URL": "redis://x", "OPENAI_API_KEY": "old"}
-    told = {**environment, "CREDENTIALS_DIRECTORY": str(tmp_path / "keys")}
+    bare = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
+    told = {**bare, "REDIS_URL": "redis://x", "CREDENTIALS_DIRECTORY": str(tmp_path / "keys")}
     assert subprocess.run(show, env=told, capture_output=True, text=True).stdout == "sk-$HOME 'x'\nredis://x\n"
-    assert subprocess.run(show, env=environment, capture_output=True, text=True).stdout == "old\nredis://x\n"
+    # What the environment file says stands above it.
+    overruled = {**told, "OPENAI_API_KEY": "own"}
+    assert subprocess.run(show, env=overruled, capture_output=True, text=True).stdout == "own\nredis://x\n"
+    del told["CREDENTIALS_DIRECTORY"]
+    assert subprocess.run(show, env=told, capture_output=True, text=True).stdout == "redis://x\n"
 
 
 def test_passwords_are_made_once_and_urls_follow_the_server(tmp_path: Path):
@@ -329,6 +360,19 @@ def test_passwords_are_made_once_and_urls_follow_the_server(tmp_path: Path):
     make(6390, "10.0.0.5")
     assert url.read_text() == f"redis://:{password}@10.0.0.5:6390/0"
     assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "state").iterdir()} == {0o600}
+
+
+def test_a_password_that_was_given_is_in_the_url_as_a_url_spells_it(tmp_path: Path):
+    servers = '[ { name = "fileintel-cache"; host = "127.0.0.1"; port = 6380; variable = "FILEINTEL_CACHE_URL"; } ]'
+    script = _script(tmp_path / "make", f"(import {MODULES}/units.nix).makeSecrets {servers}")
+    for folder in ("state", "given"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "given" / "fileintel-cache").write_text("a/b c%é'\n", encoding="utf-8")
+    told = {"STATE_DIRECTORY": str(tmp_path / "state"), "CREDENTIALS_DIRECTORY": str(tmp_path / "given")}
+    subprocess.run([script], check=True, env={**os.environ, **told})
+    url = (tmp_path / "state" / "FILEINTEL_CACHE_URL").read_text()
+    assert url == "redis://:a%2Fb%20c%25%C3%A9%27@127.0.0.1:6380/0"
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["FILEINTEL_CACHE_URL"]
 
 
 @pytest.mark.parametrize(
@@ -392,25 +436,32 @@ def test_clients_run_as_the_caller_and_what_needs_secrets_as_the_services_do(tmp
 
 def test_backups_are_whole_and_the_oldest_go(tmp_path: Path):
     blobs, copies, programs = tmp_path / "blobs", tmp_path / "copies", tmp_path / "bin"
-    for folder in (blobs / "ab", programs):
+    for folder in (blobs / "ab" / "cd", blobs / "incoming", programs):
         folder.mkdir(parents=True)
-    (blobs / "ab" / "abc").write_text("document")
-    _program(programs / "pg_dump", 'for a; do case $a in --file=*) echo "dump of ${!#}" > "${a#--file=}";; esac; done')
+    (blobs / "ab" / "cd" / "abcd").write_text("document")
+    (blobs / "incoming" / "upload-1").write_text("half of a doc")
+    dump = 'echo "dump of ${!#} ${PGPASSWORD:-}" > "${a#--file=}"'
+    _program(programs / "pg_dump", f"for a; do case $a in --file=*) {dump};; esac; done")
     _program(programs / "date", f"cat {tmp_path}/now")
     script = _script(
         tmp_path / "backup",
         f'(import {MODULES}/units.nix).makeBackup {{ location = "{copies}"; keep = 2; blobDir = "{blobs}"; }}',
     )
+    url = r"postgresql+psycopg2://me:a%40b\c%3A@db:5432/x?sslmode=require"
     environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "DATABASE_URL": "postgresql:///x"}
     for day in (1, 2, 3):
+        environment["DATABASE_URL"] = url if day == 2 else "postgresql:///x"
         (tmp_path / "now").write_text(f"2026010{day}T000000Z")
         subprocess.run([script], check=True, env=environment)
     assert sorted(path.name for path in copies.glob("*.dump*")) == [
         "fileintel-20260102T000000Z.dump",
         "fileintel-20260103T000000Z.dump",
     ]
-    assert (copies / "fileintel-20260103T000000Z.dump").read_text() == "dump of postgresql:///x\n"
-    assert (copies / "blobs" / "ab" / "abc").read_text() == "document"
+    made = [path.read_text() for path in sorted(copies.glob("*.dump"))]
+    # A password is no argument, for arguments are everybody's to read.
+    assert made == ["dump of postgresql://me@db:5432/x?sslmode=require a@b\\c:\n", "dump of postgresql:///x \n"]
+    kept = [str(path.relative_to(copies)) for path in copies.rglob("*") if path.is_file() and path.suffix != ".dump"]
+    assert kept == ["blobs/ab/cd/abcd"] and (copies / kept[0]).read_text() == "document"
     _program(programs / "pg_dump", "exit 1")
     assert subprocess.run([script], check=False, env=environment).returncode != 0
     assert len(list(copies.glob("*.dump"))) == 2
