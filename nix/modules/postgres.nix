@@ -17,6 +17,15 @@ let
   variables = lib.attrNames (lib.filterAttrs isTuning options.declared);
   optionOf = options.camel "POSTGRES_";
   remote = postgres.allowedNetworks != [ ];
+
+  # What the processes of this host may hold when all are busy: a pool each, and one for Celery's parent of processes.
+  processes = lib.foldl' (
+    sum: worker: sum + (if !worker.enable then 0 else if worker.pool == "gevent" then 1 else worker.concurrency + 1)
+  ) (if cfg.api.enable then 1 else 0) (lib.attrValues cfg.plan.workers);
+  held = processes * lib.toIntBase10 cfg.plan.settings.FILEINTEL_DATABASE_POOL_SIZE;
+  inherit (config.services.postgresql.settings) max_connections;
+  # The program's own CONNECTIONS_BUFFER: superusers, copies, whoever looks on.
+  spare = 50;
 in
 {
   options.services.fileintel.postgres = {
@@ -75,6 +84,10 @@ in
         {
           assertion = remote -> postgres.passwordFile != null;
           message = "services.fileintel.postgres.allowedNetworks is set without passwordFile: whoever is in such a network could read every document.";
+        }
+        {
+          assertion = held + spare <= lib.toIntBase10 (toString max_connections);
+          message = "services.postgresql.settings.max_connections is ${toString max_connections}, and full pools of this host's ${toString processes} processes hold ${toString held}, with ${toString spare} to spare: raise services.fileintel.postgres.maxConnections, or lower a worker's concurrency or FILEINTEL_DATABASE_POOL_SIZE.";
         }
       ];
 

@@ -236,6 +236,10 @@ def test_every_unit_of_a_host_is_accepted_and_hardened(tmp_path: Path):
         ('credentials.REDIS_URL = "/run/keys/url";', "REDIS_URL is set, and this host has a broker of its own"),
         ('settings.FILEINTEL_CACHE_URL = "redis://other";', "this host has a cache of its own with a password"),
         ('redis.cache.memoryMax = "1G";', "redis.cache: maxmemory 2gb does not fit into memoryMax 1G"),
+        (
+            'workers.ocr = { queues = [ "document_processing" ]; concurrency = 16; memoryMax = "16G"; };',
+            "max_connections is 500, and full pools of this host's 24 processes hold 480",
+        ),
         ("api.port = 80;", "services.fileintel.api.port is 80: the API runs without privileges"),
         ('stateDir = "/home/fileintel";', "stateDir is /home/fileintel, which the units cannot see"),
         ('settings.FILEINTEL_BLOB_DIR = "/tmp/blobs";', "FILEINTEL_BLOB_DIR is /tmp/blobs, which the units cannot see"),
