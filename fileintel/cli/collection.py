@@ -85,7 +85,7 @@ def delete(
 
     with connect() as api:
         found = api.get(f"/collections/{part(collection)}")
-        confirm(f"delete {found['name']} and its {found['documents']} documents?", yes or as_json)
+        confirm(f"delete {found['name']} and its {output.counted(found['documents'], 'document')}?", yes or as_json)
         api.delete(f"/collections/{part(found['id'])}")
     if as_json:
         output.print_json({"deleted": found["id"]})

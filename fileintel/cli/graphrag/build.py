@@ -100,7 +100,7 @@ def _build(collection: str, wanted: dict[str, Any], *, wait: bool, yes: bool, as
     if as_json:
         output.print_json({**ended, "graph": graph})
     elif run["state"] == "complete":
-        lost = f"{ended['unreadable']} fragments of the model's answers" if ended["unreadable"] else None
+        lost = _lost(ended["unreadable"])
         output.facts(_facts(run) | {"unreadable": lost} | graph["counts"])
     if run["state"] != "complete":
         raise RunFailedError(f"index run {run['id']} is {run['state']}{_reason(ended)}")
@@ -129,6 +129,10 @@ def _reason(progress: dict[str, Any]) -> str:
         first = progress["failures"][0]
         return f": {first['step']}: {first['error']}"
     return ""
+
+
+def _lost(fragments: int) -> str | None:
+    return f"{output.counted(fragments, 'fragment')} of the model's answers" if fragments else None
 
 
 def _facts(run: dict[str, Any]) -> dict[str, object]:
@@ -165,16 +169,19 @@ def status(collection: Name, as_json: output.Json = False) -> None:
         output.line(f"never indexed: `fileintel graphrag index {collection}` builds the graph")
         return
     published = graph["version"]
-    lost = progress["unreadable"]
     changed = "; documents have changed since" if graph.get("changed_since") else ""
     unread = graph.get("documents_failed")
     output.facts(
         _facts(progress["run"])
         | {
-            "unreadable": f"{lost} fragments of the model's answers" if lost else None,
+            "unreadable": _lost(progress["unreadable"]),
             "why": _reason(progress).removeprefix(": ") or None,
             "published": "none yet" if published is None else f"version {published}{changed}",
-            "not read": f"{unread} documents: `fileintel document list {collection}` says why" if unread else None,
+            "not read": (
+                f"{output.counted(unread, 'document')}: `fileintel document list {collection}` says why"
+                if unread
+                else None
+            ),
         }
         | graph["counts"]
     )

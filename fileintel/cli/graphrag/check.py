@@ -69,7 +69,8 @@ def _show(found: dict[str, Any], full: bool) -> None:
 
 def _why(collection: str, found: dict[str, Any]) -> str:
     if found["failures"]:
-        return f"{len(found['failures'])} items failed: `fileintel graphrag retry {collection}` tries them again"
+        failed = output.counted(len(found["failures"]), "item")
+        return f"{failed} failed: `fileintel graphrag retry {collection}` tries again"
     cure = f"`fileintel graphrag index {collection}` builds it"
     if found["version"] is None:
         return f"{collection} has no published graph: {cure}"

@@ -58,6 +58,6 @@ def show(found: dict[str, Any], file: TextIO) -> None:
         known = f"{rate['calls_per_second']:.3g} calls per second, {rate['basis']}"
         output.line(f"time  about {output.duration(seconds)} ({known})", file)
     if found["documents_unread"]:
-        output.line(f"      without {found['documents_unread']} documents that are not read yet", file)
+        output.line(f"      without {output.counted(found['documents_unread'], 'document')} not read yet", file)
     for step in found["steps"]:
         output.line(f"from  {step['step']}: {step['basis']}", file)

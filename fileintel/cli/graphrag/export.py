@@ -54,5 +54,4 @@ def export(
     if as_json:
         output.print_json({"version": ended["result"]["version"], "files": files})
     else:
-        amount = "1 file" if len(files) == 1 else f"{len(files)} files"
-        output.line(f"index version {ended['result']['version']} is in {folder}: {amount}")
+        output.line(f"index version {ended['result']['version']} is in {folder}: {output.counted(len(files), 'file')}")
