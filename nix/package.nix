@@ -28,6 +28,7 @@ let
       ];
     };
     build-system = [ locked.wheels.setuptools ];
+    doCheck = true;
     nativeCheckInputs = locked.runtime ++ locked.dev;
     # The environment below has them: here they would be written into every command as a search path.
     dependencies = [ ];

@@ -14,10 +14,12 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 LISTED = {"fileintel", "tests", "pyproject.toml", "README.md", "LICENSE"}
+# What setuptools leaves beside them.
+MADE = {"build", "dist", "fileintel.egg-info"}
 ELSEWHERE = tuple(
     f"{path}{os.sep}" if path.is_dir() else str(path)
     for path in ROOT.iterdir()
-    if path.name not in LISTED and (path.name == ".env.example" or not path.name.startswith("."))
+    if path.name not in LISTED | MADE and (path.name == ".env.example" or not path.name.startswith("."))
 )
 _ours = False
 
