@@ -7,7 +7,7 @@
   lib,
   stdenv,
   python312,
-  fetchPypi,
+  fetchurl,
   autoPatchelfHook,
   zlib,
 }:
@@ -16,20 +16,12 @@ let
   python = python312;
   inherit (stdenv.hostPlatform) system;
 
-  # nixpkgs knows where a file of the index lies, by what its name says.
+  # nixpkgs's scheme begins at the folder of the index's source archives; the others lie beside it. The address that
+  # fetchPypi would make of a wheel's name is answered only where its uploader said the same as the name.
   fetch =
     wheel:
-    let
-      part = lib.elemAt (lib.splitString "-" (lib.removeSuffix ".whl" wheel.file));
-    in
-    fetchPypi {
-      format = "wheel";
-      pname = part 0;
-      version = part 1;
-      dist = part 2;
-      python = part 2;
-      abi = part 3;
-      platform = part 4;
+    fetchurl {
+      url = "mirror://pypi/../${wheel.folder}/${wheel.file}";
       inherit (wheel) sha256;
     };
 

@@ -1,8 +1,9 @@
 """Writes nix/wheels.json: for every locked package the one wheel that Nix takes on each system.
 
 `python tools/wheels.py` from the root of the source tree asks the package index, through uv, for the names, sizes and
-hashes of the wheels; nothing is downloaded. `--check` asks nobody: it compares the file with requirements.lock,
-requirements-dev.lock and pyproject.toml. Files are named without saying where they lie: nix/python.nix knows.
+hashes of the wheels and their folders; nothing is downloaded. `--check` asks nobody: it compares the file with
+requirements.lock, requirements-dev.lock and pyproject.toml. Of the index only folders are named: nix/python.nix knows
+the rest.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,12 +108,17 @@ def offered(root: Path) -> dict[tuple[str, str], list[dict[str, Any]]]:
                 check=True,
             )
             for package in tomllib.loads(output.read_text(encoding="utf-8"))["packages"]:
-                wheels = [
-                    {"file": wheel["url"].rsplit("/", 1)[1], "size": wheel["size"], "sha256": wheel["hashes"]["sha256"]}
-                    for wheel in package.get("wheels", [])
-                ]
+                wheels = [described(wheel) for wheel in package.get("wheels", [])]
                 found[canonicalize_name(package["name"]), package["version"]] = wheels
     return found
+
+
+def described(wheel: Mapping[str, Any]) -> dict[str, Any]:
+    """What nix/wheels.json says of a wheel; its folder on the index is made of the file's BLAKE2b hash."""
+    found = re.search(r"/([0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60})/([^/]+)$", wheel["url"])
+    if found is None:
+        raise LookupError(f"{wheel['url']} lies in no folder of its hash")
+    return {"file": found[2], "folder": found[1], "size": wheel["size"], "sha256": wheel["hashes"]["sha256"]}
 
 
 def choose(package: Locked, wheels: list[dict[str, Any]], system: str) -> dict[str, Any]:

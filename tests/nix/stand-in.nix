@@ -92,21 +92,11 @@ let
               "checkPhase"
               "env"
             ];
+            mkPythonEditablePackage =
+              { pname, version, scripts, root }@arguments: made "${pname}-${version}-editable" arguments { };
           };
         };
-        fetchPypi =
-          {
-            format,
-            pname,
-            version,
-            dist,
-            python,
-            abi,
-            platform,
-            sha256,
-          }:
-          assert format == "wheel" && dist == python;
-          made "${pname}-${version}-${python}-${abi}-${platform}.whl" { inherit sha256; } { };
+        fetchurl = { url, sha256 }: made (baseNameOf url) { inherit url sha256; } { };
         postgresql_17 = simple "postgresql" // {
           withPackages =
             choose: made "postgresql-and-plugins" { plugins = choose { pgvector = simple "pgvector"; }; } { };

@@ -51,9 +51,10 @@ def test_a_disagreement_is_found(tmp_path: Path, file: str, old: str, new: str, 
 
 
 def test_every_package_has_a_wheel_for_both_architectures():
-    # The names tell where the files lie: nothing here does, and nix/python.nix takes names of five parts alone.
+    # Of the index nothing is named but folders.
     assert "://" not in (ROOT / "nix" / "wheels.json").read_text(encoding="utf-8")
     for name, entry in PACKAGES.items():
         assert set(entry["wheels"]) in ({"any"}, {"x86_64-linux", "aarch64-linux"}), name
         for wheel in entry["wheels"].values():
             assert re.fullmatch(r"[^-]+(-[^-]+){4}\.whl", wheel["file"])
+            assert re.fullmatch(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60}", wheel["folder"])
