@@ -1,10 +1,9 @@
-# `nix develop`: the locked Python packages and the tools, the application as it stands in this folder, and what the
-# integration and browser tests need. `process-compose up` runs all services, from the same process list as elsewhere.
+# `nix develop`: the locked Python packages and the tools, the application as it stands in this folder, what the
+# integration tests need, and a browser and image tools for work on what people see and load. `process-compose up` runs all services, from the same process list as elsewhere.
 {
   lib,
   mkShell,
   writeText,
-  writeShellScriptBin,
   fileintel,
   callPackage,
   postgresql_17,
@@ -20,18 +19,13 @@
 }:
 let
   inherit (fileintel) locked project python;
-  environment = python.buildEnv.override { extraLibs = locked.runtime ++ locked.dev; };
-  # An editable install would write into the store: the search path below finds the code instead.
-  commands = lib.mapAttrsToList (
-    name: entry:
-    let
-      part = lib.elemAt (lib.splitString ":" entry);
-    in
-    writeShellScriptBin name ''
-      exec ${environment}/bin/python -c \
-        'import sys; from ${part 0} import ${part 1} as run; sys.argv[0] = "${name}"; sys.exit(run())' "$@"
-    ''
-  ) project.scripts;
+  # Name, version and commands; the code is that of the folder.
+  editable = python.pkgs.mkPythonEditablePackage {
+    pname = project.name;
+    inherit (project) version scripts;
+    root = "$DEV_ROOT";
+  };
+  environment = python.buildEnv.override { extraLibs = locked.runtime ++ locked.dev ++ [ editable ]; };
 in
 mkShell {
   packages = [
@@ -44,8 +38,7 @@ mkShell {
     process-compose
     uv
     nixfmt-tree
-  ]
-  ++ commands;
+  ];
   env = {
     PYTHONTZPATH = "${tzdata}/share/zoneinfo";
     SSL_CERT_FILE = "${cacert}/etc/ssl/certs/ca-bundle.crt";
@@ -53,9 +46,8 @@ mkShell {
     PC_CONFIG_FILES = toString (writeText "process-compose.yaml" (import ./process-compose.nix { }).text);
   };
   shellHook = ''
-    root=$(git rev-parse --show-toplevel 2>/dev/null || pwd)
-    export PYTHONPATH="$root''${PYTHONPATH:+:$PYTHONPATH}"
-    export DEV_FOLDER="$root/.dev"
+    DEV_ROOT=$(git rev-parse --show-toplevel 2>/dev/null || pwd)
+    export DEV_ROOT DEV_FOLDER="$DEV_ROOT/.dev"
     if [ ! -s "$DEV_FOLDER/password" ]; then
       mkdir -p -m 700 "$DEV_FOLDER"
       (umask 077 && ${lib.getExe openssl} rand -hex 16 >"$DEV_FOLDER/password")

@@ -126,5 +126,5 @@ in
 images
 // {
   load-images = load;
-  images = linkFarm "fileintel-images-${version}" (images // { load-images = lib.getExe load; });
+  images = linkFarm "fileintel-images-${version}" images;
 }

@@ -12,8 +12,11 @@ let
   scripts = lib.fileset.toSource {
     root = ../tests;
     fileset = lib.fileset.unions [
-      ../tests/llm_server.py
+      ../tests/llm_batching.py
+      ../tests/llm_counts.py
+      ../tests/llm_http.py
       ../tests/llm_script.py
+      ../tests/llm_server.py
     ];
   };
   # The scripted server reads the graph from sentences: each text is a clique of made-up people, joined to the next
@@ -32,6 +35,8 @@ let
             folder.joinpath(f"{number:02}.txt").write_text(" ".join(f"{one} knows {two}." for one, two in pairs))
     END
   '';
+
+  paper = ../fileintel/demo/documents/forensic-report.pdf;
 
   common =
     { pkgs, ... }:
@@ -74,13 +79,15 @@ in
       common
       (secret "postgres" password)
       (secret "redis" password)
-      (secret "redis-url" "redis://:${password}@127.0.0.1:6379/0")
     ];
     services.fileintel = {
       openFirewall = true;
-      credentials.REDIS_URL = "/etc/fileintel/redis-url";
       postgres = {
-        allowedNetworks = [ "192.168.1.0/24" ];
+        # The test's machines find each other by IPv6 first.
+        allowedNetworks = [
+          "192.168.1.0/24"
+          "2001:db8:1::/64"
+        ];
         passwordFile = "/etc/fileintel/postgres";
       };
       redis.broker = {
@@ -163,6 +170,10 @@ in
     with subtest("secrets are in no environment that others read"):
         machine.fail("systemctl show --property=Environment 'fileintel-*' | grep -q 'redis://'")
         machine.fail("su nobody -s /bin/sh -c 'cat /var/lib/fileintel/admin.key'")
+
+    with subtest("a PDF is read behind the worker's hardening"):
+        machine.succeed("fileintel-manage collection create paper")
+        machine.succeed("fileintel-manage document add paper ${paper} --wait")
 
     with subtest("documents become a graph, and a question an answer with its source"):
         upload("first")

@@ -106,6 +106,10 @@ def _close(page: Page, story: Story, where: str, seconds: float) -> None:
 def _program() -> str:
     """How this was called, so that a line shown here can be typed as it is."""
     called = Path(sys.argv[0])
+    beside = Path(sys.executable).with_name("fileintel")
+    # Where a wrapper around it was called, as Nix makes one, the wrapped file lacks the libraries.
+    if called.is_file() and beside.is_file() and not called.samefile(beside):
+        called = beside
     found = shutil.which("fileintel")
     if not called.is_file() or (found is not None and called.samefile(found)):
         return "fileintel"

@@ -42,7 +42,7 @@ let
       inherit (cfg.redis.${which}) port passwordFile;
       inherit variable;
     };
-  madeSecrets = redisSecret "broker" "REDIS_URL" ++ redisSecret "cache" "FILEINTEL_CACHE_URL";
+  inherit (cfg) madeSecrets;
   credentials =
     lib.listToAttrs (map (made: lib.nameValuePair made.variable "${cfg.secretsDir}/${made.variable}") madeSecrets)
     // lib.mapAttrs (_: toString) cfg.credentials;
@@ -78,8 +78,7 @@ let
       environment = units.asWritten unit.environment;
       # A host may say otherwise of single values without force; lists add up.
       serviceConfig = lib.mapAttrs (_: value: if lib.isList value then value else lib.mkDefault value) unit.serviceConfig;
-      # Where the servers of this host listen stands in their credentials alone.
-      restartTriggers = map (secret: "${secret.variable} ${secret.host} ${toString secret.port}") madeSecrets;
+      restartTriggers = units.triggers madeSecrets;
     };
 
   # The process that makes the first admin key; it needs what the migrations need.
@@ -89,6 +88,8 @@ let
     after = [ "migrate" ];
   };
 
+  # A system that is built for another kind of machine.
+  canRun = pkgs.stdenv.buildPlatform.canExecute pkgs.stdenv.hostPlatform;
   configured = cfg.plan.services.migrate.environment;
   configCheck = pkgs.runCommand "fileintel-config-check" configured ''
     ${common.programs.fileintel} config check --offline | tee "$out"
@@ -228,6 +229,12 @@ in
       internal = true;
       description = "Settings that have an option of their own, by their environment names.";
     };
+    madeSecrets = mkOption {
+      type = types.raw;
+      internal = true;
+      readOnly = true;
+      description = "The Redis servers whose URLs are made on this host, as units.makeSecrets takes them.";
+    };
     plan = mkOption {
       type = types.raw;
       internal = true;
@@ -238,6 +245,8 @@ in
 
   config = lib.mkMerge [
     {
+      services.fileintel.madeSecrets =
+        redisSecret "broker" "REDIS_URL" ++ redisSecret "cache" "FILEINTEL_CACHE_URL";
       services.fileintel.plan = import ./plan.nix {
         settings =
           {
@@ -303,7 +312,7 @@ in
         }) [ "DATABASE_URL" "REDIS_URL" ];
 
       # Built with the system: a configuration that the program itself refuses is never switched to.
-      system.checks = lib.mkIf (ours != { }) [ configCheck ];
+      system.checks = lib.mkIf (ours != { } && canRun) [ configCheck ];
       environment.systemPackages = lib.mkIf (ours != { }) [ cfg.package manage ];
 
       users.users = lib.mkIf (cfg.user == "fileintel") {

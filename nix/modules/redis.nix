@@ -75,7 +75,15 @@ let
   unit = which: {
     serviceConfig = units.memory { inherit (redis.${which}) memoryMax; } // {
       # Valkey, the same protocol under the BSD licence, for ours alone: another server's files may be newer than it reads.
-      ExecStart = lib.mkForce "${lib.getExe' pkgs.valkey "valkey-server"} /var/lib/redis-fileintel-${which}/redis.conf";
+      ExecStart = lib.mkForce (
+        lib.concatStringsSep " " (
+          [
+            (lib.getExe' pkgs.valkey "valkey-server")
+            "/var/lib/redis-fileintel-${which}/redis.conf"
+          ]
+          ++ map lib.escapeShellArg (config.services.redis.servers."fileintel-${which}".extraParams or [ ])
+        )
+      );
       Slice = "fileintel.slice";
       Restart = lib.mkDefault "always";
       RestartSec = lib.mkDefault 2;

@@ -131,6 +131,11 @@ rec {
     )}
   '';
 
+  # What a unit that reads those URLs is started again for: they are read once, and stand in no unit.
+  triggers = map (
+    server: "${server.variable} ${server.host} ${toString server.port} ${toString server.passwordFile}"
+  );
+
   # The first admin key, kept where the command line looks for it; made by the migrations, if there is none at all.
   makeAdminKey = stateDir: fileintel: ''
     set -euo pipefail

@@ -13,12 +13,13 @@ let
   given = cfg.plan.settings.FILEINTEL_BLOB_DIR;
   blobDir = if given == "" then "${cfg.stateDir}/blobs" else given;
   # From a credential, made on this host or given, or from the environment file.
+  isMade = lib.any (secret: secret.variable == "REDIS_URL") cfg.madeSecrets;
+  secretsUnit = lib.optional isMade "fileintel-secrets.service";
   brokerUrl =
     if cfg.credentials ? REDIS_URL then
       [ "REDIS_URL:${toString cfg.credentials.REDIS_URL}" ]
     else
-      lib.optional (cfg.redis.broker.createLocally && cfg.redis.broker.passwordFile == null)
-        "REDIS_URL:${cfg.secretsDir}/REDIS_URL";
+      lib.optional isMade "REDIS_URL:${cfg.secretsDir}/REDIS_URL";
   runFlower = pkgs.writeShellScript "fileintel-flower" ''
     # The name under which Celery's command line knows it.
     export CELERY_BROKER_URL="$REDIS_URL"
@@ -139,8 +140,9 @@ in
 
     systemd.services.fileintel-flower = lib.mkIf flower.enable {
       description = "Flower for FileIntel";
-      after = [ "network-online.target" "fileintel-secrets.service" ];
-      wants = [ "network-online.target" ];
+      after = [ "network-online.target" ] ++ secretsUnit;
+      wants = [ "network-online.target" ] ++ secretsUnit;
+      restartTriggers = units.triggers cfg.madeSecrets;
       wantedBy = [ "multi-user.target" ];
       environment = {
         FLOWER_ADDRESS = "127.0.0.1";

@@ -37,7 +37,7 @@ let
   failed = map (entry: entry.message) (builtins.filter (entry: !entry.assertion) config.assertions);
   ofOurs = name: lib.any (prefix: lib.hasPrefix prefix name) [ "fileintel" "redis-fileintel" "postgresql" ];
   shown = unit: {
-    inherit (unit) description environment after wants requires wantedBy unitConfig;
+    inherit (unit) description environment after wants requires wantedBy unitConfig restartTriggers;
     serviceConfig = unit.serviceConfig;
   };
 in

@@ -34,6 +34,19 @@ def test_the_lock_is_complete(evaluate: Callable[[str], Any]):
     assert re.fullmatch(r"sha256-[A-Za-z0-9+/]{43}=", node["locked"]["narHash"])
 
 
+def test_the_vm_tests_server_has_all_its_modules():
+    taken = re.findall(r"\.\./tests/(\w+)\.py", (ROOT / "nix" / "vm-test.nix").read_text(encoding="utf-8"))
+    there = {path.stem for path in (ROOT / "tests").glob("*.py")}
+    needed, queue = set(), ["llm_server"]
+    while queue:
+        name = queue.pop()
+        needed.add(name)
+        text = (ROOT / "tests" / f"{name}.py").read_text(encoding="utf-8")
+        imported = set(re.findall(r"^(?:from|import) (\w+)", text, re.MULTILINE))
+        queue += (imported & there) - needed
+    assert set(taken) == needed
+
+
 def test_the_flake_only_imports():
     assert len((ROOT / "flake.nix").read_text(encoding="utf-8").splitlines()) < 80
 

@@ -170,8 +170,10 @@ def test_backup_and_flower(tmp_path: Path):
     found = machine(tmp_path, 'backup.enable = true; flower = { enable = true; passwordFile = "/run/keys/flower"; };')
     backup = found["units"]["fileintel-backup"]
     assert backup["wantedBy"] == [] and "/var/lib/fileintel/backups" in backup["unitConfig"]["RequiresMountsFor"]
-    flower = found["units"]["fileintel-flower"]["serviceConfig"]["LoadCredential"]
-    assert "FLOWER_BASIC_AUTH:/run/keys/flower" in flower
+    flower = found["units"]["fileintel-flower"]
+    broker = "REDIS_URL:/var/lib/fileintel-secrets/REDIS_URL"
+    assert flower["serviceConfig"]["LoadCredential"] == ["FLOWER_BASIC_AUTH:/run/keys/flower", broker]
+    assert "fileintel-secrets.service" in flower["wants"]
 
 
 def test_a_host_whose_servers_are_elsewhere_makes_copies_too(tmp_path: Path):
@@ -279,6 +281,8 @@ def test_redis_with_a_given_password_is_known_to_the_processes_of_its_host(tmp_p
     given = found["units"]["fileintel-worker-main"]["serviceConfig"]["LoadCredential"]
     assert {item.split(":")[0] for item in given} == {"REDIS_URL", "FILEINTEL_CACHE_URL"}
     assert found["redis"]["fileintel-cache"]["requirePassFile"] == "/run/keys/c"
+    # They read the password once: another one's file starts them again.
+    assert any("/run/keys/broker" in trigger for trigger in found["units"]["fileintel-api"]["restartTriggers"])
 
 
 def test_single_values_of_a_unit_are_overridden_without_force(tmp_path: Path):
@@ -339,6 +343,8 @@ def test_the_machines_of_the_vm_test_and_its_script():
     compile(found["testScript"], "testScript", "exec")
     machine, puller = found["nodes"]["machine"], found["nodes"]["puller"]
     assert machine["failed"] == puller["failed"] == []
+    # Machines of a test find each other by either.
+    assert machine["networks"] == ["192.168.1.0/24", "2001:db8:1::/64"]
     assert machine["limits"]["fileintel-worker-graphrag"] == "3G"
     assert machine["limits"]["fileintel-worker-main"] == "4G"
     assert set(puller["limits"]) == {"fileintel-worker-graphrag", "llm-server"}

@@ -14,6 +14,7 @@ let
     in
     {
       failed = map (entry: entry.message) (builtins.filter (entry: !entry.assertion) config.assertions);
+      networks = config.services.fileintel.postgres.allowedNetworks;
       limits = lib.mapAttrs (_: unit: unit.serviceConfig.MemoryMax or null) config.systemd.services;
     };
 in

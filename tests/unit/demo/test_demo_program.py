@@ -19,6 +19,7 @@ def called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr(sys, "argv", [".venv/bin/fileintel", "demo"])
+    monkeypatch.setattr(sys, "executable", str(program.with_name("python")))
     return program
 
 
@@ -29,5 +30,17 @@ def test_off_the_path_it_is_named_as_it_was_called(called: Path, monkeypatch: py
 
 
 def test_on_the_path_its_name_is_enough(called: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", str(called.parent))
+    assert _program() == "fileintel"
+
+
+def test_of_a_program_in_a_wrapper_the_one_that_has_its_libraries_is_named(
+    called: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    wrapped = tmp_path / "code" / "fileintel"
+    wrapped.parent.mkdir()
+    wrapped.write_text("#!/bin/sh\n")
+    monkeypatch.setattr(sys, "argv", [str(wrapped)])
+    assert _program() == str(called)
     monkeypatch.setenv("PATH", str(called.parent))
     assert _program() == "fileintel"
