@@ -12,9 +12,15 @@
       ];
       forAll =
         render:
-        nixpkgs.lib.genAttrs systems (system: render (nixpkgs.legacyPackages.${system}.extend self.overlays.default));
+        nixpkgs.lib.genAttrs systems (
+          system: render (nixpkgs.legacyPackages.${system}.extend self.overlays.default)
+        );
       imagesOf =
-        pkgs: removeAttrs (pkgs.callPackage ./nix/images.nix { }) [ "override" "overrideDerivation" ];
+        pkgs:
+        removeAttrs (pkgs.callPackage ./nix/images.nix { }) [
+          "override"
+          "overrideDerivation"
+        ];
       # The package as it is locked here, and not of the host's nixpkgs; `key`: imported twice it is one.
       module =
         { lib, pkgs, ... }:
@@ -45,23 +51,15 @@
 
       apps = forAll (
         pkgs:
-        let
-          app = program: description: {
-            type = "app";
-            inherit program;
-            meta = { inherit description; };
-          };
-          command = pkgs.lib.getExe pkgs.fileintel;
-          script = name: text: pkgs.lib.getExe (pkgs.writeShellScriptBin name text);
-        in
-        {
-          default = app (script "fileintel-run" ''[ $# -gt 0 ] || set -- demo; exec ${command} "$@"'') "The command line, or the demo";
-          demo = app (script "fileintel-demo" ''exec ${command} demo "$@"'') "Index a small collection and ask it questions";
-          load-images = app (pkgs.lib.getExe (imagesOf pkgs).load-images) "Load the OCI images into docker";
+        import ./nix/apps.nix {
+          inherit pkgs;
+          inherit (imagesOf pkgs) load-images;
         }
       );
 
-      devShells = forAll (pkgs: { default = pkgs.callPackage ./nix/devshell.nix { }; });
+      devShells = forAll (pkgs: {
+        default = pkgs.callPackage ./nix/devshell.nix { };
+      });
       formatter = forAll (pkgs: pkgs.nixfmt-tree);
       checks = forAll (pkgs: import ./nix/checks.nix { inherit pkgs self; });
 

@@ -27,19 +27,21 @@ in
     diff ${../docs/compose.yaml} ${compose} && touch $out
   '';
 
-  wheels = runCommandLocal "fileintel-wheels-agree" { nativeBuildInputs = [ fileintel.environment ]; } ''
-    python ${../tools/wheels.py} --check --root ${
-      lib.fileset.toSource {
-        root = ../.;
-        fileset = lib.fileset.unions [
-          ./wheels.json
-          ../pyproject.toml
-          ../requirements.lock
-          ../requirements-dev.lock
-        ];
-      }
-    } && touch $out
-  '';
+  wheels =
+    runCommandLocal "fileintel-wheels-agree" { nativeBuildInputs = [ fileintel.environment ]; }
+      ''
+        python ${../tools/wheels.py} --check --root ${
+          lib.fileset.toSource {
+            root = ../.;
+            fileset = lib.fileset.unions [
+              ./wheels.json
+              ../pyproject.toml
+              ../requirements.lock
+              ../requirements-dev.lock
+            ];
+          }
+        } && touch $out
+      '';
 }
 // lib.optionalAttrs (builtins.pathExists ./vm-test.nix) {
   vm = pkgs.testers.runNixOSTest (import ./vm-test.nix { inherit pkgs self; });

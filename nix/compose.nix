@@ -21,7 +21,14 @@ let
   };
   inherit (loaded) declared services version;
   state = "/var/lib/fileintel";
-  toAttrs = f: names: listToAttrs (map (name: { inherit name; value = f name; }) names);
+  toAttrs =
+    f: names:
+    listToAttrs (
+      map (name: {
+        inherit name;
+        value = f name;
+      }) names
+    );
 
   # What .env may change, and what it is when .env does not.
   variable = name: value: "\${${name}:-${value}}";
@@ -35,7 +42,8 @@ let
     FILEINTEL_STATE_DIR = state;
     FILEINTEL_BROKER_MAXMEMORY_POLICY = loaded.settings.FILEINTEL_BROKER_MAXMEMORY_POLICY;
   };
-  value = name: default: fixed.${name} or (if hasAttr name declared then variable name default else default);
+  value =
+    name: default: fixed.${name} or (if hasAttr name declared then variable name default else default);
   redis = name: "redis://:${needed "REDIS_PASSWORD"}@${name}:6379/0";
   secret = {
     DATABASE_URL = "postgresql://fileintel:${needed "POSTGRES_PASSWORD"}@postgres:5432/fileintel";
@@ -48,7 +56,9 @@ let
     let
       own = filter (name: !hasAttr name common) (attrNames service.environment);
     in
-    { _merge = [ "settings" ]; }
+    {
+      _merge = [ "settings" ];
+    }
     // toAttrs (name: value name service.environment.${name}) own
     // toAttrs (name: secret.${name} or (variable name "")) service.secrets;
 
@@ -57,7 +67,11 @@ let
     service:
     let
       amount =
-        key: if hasAttr key service.variables then variable service.variables.${key} service.${key} else service.${key};
+        key:
+        if hasAttr key service.variables then
+          variable service.variables.${key} service.${key}
+        else
+          service.${key};
       resource = name: key: if service.${key} == null then { } else { ${name}.memory = amount key; };
       resources = resource "limits" "memoryMax" // resource "reservations" "memoryReservation";
     in
@@ -65,7 +79,15 @@ let
 
   test =
     ready:
-    if ready ? exec then [ "CMD" ] ++ ready.exec else [ "CMD" "python" "-c" (import ./probe.nix ready.http) ];
+    if ready ? exec then
+      [ "CMD" ] ++ ready.exec
+    else
+      [
+        "CMD"
+        "python"
+        "-c"
+        (import ./probe.nix ready.http)
+      ];
   healthcheck =
     service:
     if service.ready == null then
@@ -82,13 +104,17 @@ let
         };
       };
 
-  condition = name: if services.${name}.once then "service_completed_successfully" else "service_healthy";
+  condition =
+    name: if services.${name}.once then "service_completed_successfully" else "service_healthy";
   after =
     service:
     let
       known = filter (name: hasAttr name services) service.after;
     in
-    if known == [ ] then { } else { depends_on = toAttrs (name: { condition = condition name; }) known; };
+    if known == [ ] then
+      { }
+    else
+      { depends_on = toAttrs (name: { condition = condition name; }) known; };
 
   part =
     name: service:
@@ -105,7 +131,8 @@ let
     // after service
     // healthcheck service
     // limits service;
-  image = name: service: if head service.argv == "fileintel" then "fileintel" else "fileintel-${name}";
+  image =
+    name: service: if head service.argv == "fileintel" then "fileintel" else "fileintel-${name}";
 
   app =
     name: service:
@@ -115,9 +142,16 @@ let
       environment =
         environment service
         # So that `docker compose exec api fileintel …` finds it.
-        // (if name == "api" then { FILEINTEL_API_URL = "http://127.0.0.1:${fixed.FILEINTEL_API_PORT}"; } else { });
+        // (
+          if name == "api" then
+            { FILEINTEL_API_URL = "http://127.0.0.1:${fixed.FILEINTEL_API_PORT}"; }
+          else
+            { }
+        );
       # The databases are in a network of their own, which leads nowhere.
-      networks = (if service.once then [ ] else [ "default" ]) ++ (if service.secrets == [ ] then [ ] else [ "data" ]);
+      networks =
+        (if service.once then [ ] else [ "default" ])
+        ++ (if service.secrets == [ ] then [ ] else [ "data" ]);
     }
     // (if service.blobs then { volumes = [ "state:${state}" ]; } else { })
     // (
@@ -154,7 +188,12 @@ let
     // (
       if name == "postgres" then
         {
-          command = argv service (parameter: text: [ "-c" "${parameter}=${text}" ]);
+          command = argv service (
+            parameter: text: [
+              "-c"
+              "${parameter}=${text}"
+            ]
+          );
           environment.POSTGRES_PASSWORD = needed "POSTGRES_PASSWORD";
           volumes = [ "postgres:/var/lib/postgresql/data" ];
           # Of the 64 MB that containers get, a parallel build of a vector index has too little.
@@ -162,19 +201,37 @@ let
         }
       else
         {
-          command = argv service (parameter: text: [ "--${parameter}" text ]);
+          command = argv service (
+            parameter: text: [
+              "--${parameter}"
+              text
+            ]
+          );
           environment = {
             REDIS_PASSWORD = needed "REDIS_PASSWORD";
             # The health check's.
             REDISCLI_AUTH = needed "REDIS_PASSWORD";
           };
         }
-        // (if name == "redis-broker" then { volumes = [ "broker:/data" ]; } else { tmpfs = [ "/tmp" "/data" ]; })
+        // (
+          if name == "redis-broker" then
+            { volumes = [ "broker:/data" ]; }
+          else
+            {
+              tmpfs = [
+                "/tmp"
+                "/data"
+              ];
+            }
+        )
     );
 
   data = {
     name = "fileintel";
-    x-settings = { _anchor = "settings"; } // mapAttrs value (common // fixed);
+    x-settings = {
+      _anchor = "settings";
+    }
+    // mapAttrs value (common // fixed);
     services = mapAttrs (
       name: service: (if head service.argv == "fileintel" then app else server) name service
     ) services;
@@ -191,32 +248,31 @@ let
 in
 {
   inherit data;
-  text =
-    ''
-      # FileIntel with Docker Compose: generated from nix/services.nix by tools/render_compose.py, do not edit.
-      #
-      # 1. Load the images:  nix run .#load-images   (without Nix: make images)
-      # 2. Write .env beside this file: POSTGRES_PASSWORD and REDIS_PASSWORD (letters, digits and _.~- only), and what
-      #    you want otherwise than it is here (.env.example lists all settings).
-      # 3. docker compose up --detach --wait
-      # 4. docker compose run --rm migrate migrate --first-key    prints the first API key
-      #
-      # Only the API is published, on 127.0.0.1. With OPENAI_BASE_URL set to a server of yours, FILEINTEL_CHAT_MODEL and
-      # the FILEINTEL_EMBEDDING_ names go with it, and `--scale model-server=0` stops what is then not needed.
-    ''
-    + import ./yaml.nix {
-      first = [
-        "name"
-        "x-settings"
-        "services"
-        "image"
-        "command"
-        "environment"
-        "depends_on"
-        "ports"
-        "networks"
-        "volumes"
-        "test"
-      ];
-    } data;
+  text = ''
+    # FileIntel with Docker Compose: generated from nix/services.nix by tools/render_compose.py, do not edit.
+    #
+    # 1. Load the images:  nix run .#load-images   (without Nix: make images)
+    # 2. Write .env beside this file: POSTGRES_PASSWORD and REDIS_PASSWORD (letters, digits and _.~- only), and what
+    #    you want otherwise than it is here (.env.example lists all settings).
+    # 3. docker compose up --detach --wait
+    # 4. docker compose run --rm migrate migrate --first-key    prints the first API key
+    #
+    # Only the API is published, on 127.0.0.1. With OPENAI_BASE_URL set to a server of yours, FILEINTEL_CHAT_MODEL and
+    # the FILEINTEL_EMBEDDING_ names go with it, and `--scale model-server=0` stops what is then not needed.
+  ''
+  + import ./yaml.nix {
+    first = [
+      "name"
+      "x-settings"
+      "services"
+      "image"
+      "command"
+      "environment"
+      "depends_on"
+      "ports"
+      "networks"
+      "volumes"
+      "test"
+    ];
+  } data;
 }

@@ -8,7 +8,14 @@ let
     import ./image-configs.nix {
       inherit (loaded) services settings version;
       programs = {
-        path = builtins.concatStringsSep ":" (folders ++ [ "/usr/local/bin" "/usr/bin" "/bin" ]);
+        path = builtins.concatStringsSep ":" (
+          folders
+          ++ [
+            "/usr/local/bin"
+            "/usr/bin"
+            "/bin"
+          ]
+        );
         zoneinfo = "/usr/share/zoneinfo";
         certificates = "/etc/ssl/certs/ca-certificates.crt";
         postgresEntrypoint = "/usr/local/bin/postgres-entrypoint";

@@ -25,7 +25,9 @@ let
     inherit (project) version scripts;
     root = "$DEV_ROOT";
   };
-  environment = python.buildEnv.override { extraLibs = locked.runtime ++ locked.dev ++ [ editable ]; };
+  environment = python.buildEnv.override {
+    extraLibs = locked.runtime ++ locked.dev ++ [ editable ];
+  };
 in
 mkShell {
   packages = [
@@ -43,7 +45,9 @@ mkShell {
     PYTHONTZPATH = "${tzdata}/share/zoneinfo";
     SSL_CERT_FILE = "${cacert}/etc/ssl/certs/ca-bundle.crt";
     # Where process-compose finds the services if it is given no file.
-    PC_CONFIG_FILES = toString (writeText "process-compose.yaml" (import ./process-compose.nix { }).text);
+    PC_CONFIG_FILES = toString (
+      writeText "process-compose.yaml" (import ./process-compose.nix { }).text
+    );
   };
   shellHook = ''
     DEV_ROOT=$(git rev-parse --show-toplevel 2>/dev/null || pwd)

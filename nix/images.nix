@@ -18,7 +18,8 @@ let
   inherit (fileintel) environment locked version;
   postgres = postgresql_17.withPackages (extensions: [ extensions.pgvector ]);
   redis = callPackage ./redis.nix { };
-  script = name: writeShellScriptBin "${name}-entrypoint" (builtins.readFile (./images + "/${name}.sh"));
+  script =
+    name: writeShellScriptBin "${name}-entrypoint" (builtins.readFile (./images + "/${name}.sh"));
 
   configsWith =
     programs:
@@ -26,10 +27,13 @@ let
       inherit (loaded) services settings;
       inherit version;
       programs = {
-        path = lib.makeBinPath ([
-          bash
-          coreutils
-        ] ++ programs);
+        path = lib.makeBinPath (
+          [
+            bash
+            coreutils
+          ]
+          ++ programs
+        );
         zoneinfo = "${tzdata}/share/zoneinfo";
         certificates = "${cacert}/etc/ssl/certs/ca-bundle.crt";
         postgresEntrypoint = lib.getExe (script "postgres");
@@ -43,16 +47,29 @@ let
   # its environment and some small paths. Of the wheels the sixty largest have a layer each, and all others, some ten
   # megabytes, one.
   large = lib.take 60 (lib.sort (one: other: one.wheelSize > other.wheelSize) locked.runtime);
-  each = lot: size: [ "over" lot [ "split_every" size ] ];
+  each = lot: size: [
+    "over"
+    lot
+    [
+      "split_every"
+      size
+    ]
+  ];
   layers = [
-    [ "split_paths" (map toString locked.runtime) ]
+    [
+      "split_paths"
+      (map toString locked.runtime)
+    ]
     [
       "over"
       "main"
       [
         "pipe"
         [
-          [ "split_paths" (map toString large) ]
+          [
+            "split_paths"
+            (map toString large)
+          ]
           (each "main" 1)
           (each "common" 1)
           (each "rest" 1000)

@@ -18,7 +18,9 @@ let
     lib.optionAttrSetToDocList { inherit (evaluated.options.services) fileintel; }
   );
 
-  code = text: if lib.hasInfix "\n" text then "\n\n```nix\n${lib.removeSuffix "\n" text}\n```" else " `${text}`";
+  code =
+    text:
+    if lib.hasInfix "\n" text then "\n\n```nix\n${lib.removeSuffix "\n" text}\n```" else " `${text}`";
   rendered = value: if value._type or "" == "literalMD" then " ${value.text}" else code value.text;
   # The manual's own marks, which Markdown has not.
   plain = text: lib.replaceStrings [ "{option}" ] [ "" ] (lib.trim text);
@@ -33,10 +35,14 @@ let
         (lib.concatStringsSep "\n" (
           [ "- Type: ${option.type}" ]
           ++ lib.optional (option ? default) "- Default:${rendered option.default}"
-          ++ lib.optional (option ? example && !lib.hasInfix "\n" option.example.text) "- Example:${rendered option.example}"
+          ++ lib.optional (
+            option ? example && !lib.hasInfix "\n" option.example.text
+          ) "- Example:${rendered option.example}"
         ))
       ]
-      ++ lib.optional (option ? example && lib.hasInfix "\n" option.example.text) "Example:${rendered option.example}"
+      ++ lib.optional (
+        option ? example && lib.hasInfix "\n" option.example.text
+      ) "Example:${rendered option.example}"
     );
   isSetting = option: lib.hasPrefix "services.fileintel.settings." option.name;
   named = keep: lib.filter keep (lib.sort (a: b: a.name < b.name) all);
@@ -48,11 +54,15 @@ in
 
   `nixosModules.default` of the flake has them all; docs/deployment.md shows how they are used.
 
-  ${lib.concatMapStringsSep "\n\n" section (named (option: !isSetting option && option.name != "services.fileintel.settings"))}
+  ${lib.concatMapStringsSep "\n\n" section (
+    named (option: !isSetting option && option.name != "services.fileintel.settings")
+  )}
 
   ## Settings
 
-  ${lib.concatMapStringsSep "\n\n" section (named (option: option.name == "services.fileintel.settings"))}
+  ${lib.concatMapStringsSep "\n\n" section (
+    named (option: option.name == "services.fileintel.settings")
+  )}
 
   ${lib.concatMapStringsSep "\n\n" section (named isSetting)}
 ''

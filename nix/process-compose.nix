@@ -34,7 +34,10 @@ let
   };
   quote =
     word:
-    if builtins.match "[A-Za-z0-9_./:=-]+" word != null then word else "'${replaceStrings [ "'" ] [ "'\\''" ] word}'";
+    if builtins.match "[A-Za-z0-9_./:=-]+" word != null then
+      word
+    else
+      "'${replaceStrings [ "'" ] [ "'\\''" ] word}'";
   command = argv: concatStringsSep " " (map quote argv);
   pairs = set: map (name: "${name}=${set.${name}}") (attrNames set);
 
@@ -43,7 +46,12 @@ let
       command = command (
         [ "nix/images/postgres.sh" ]
         ++ service.argv
-        ++ [ "-c" "port=${ports.postgres}" "-c" "listen_addresses=127.0.0.1" ]
+        ++ [
+          "-c"
+          "port=${ports.postgres}"
+          "-c"
+          "listen_addresses=127.0.0.1"
+        ]
       );
       environment = pairs {
         PGDATA = "${folder}/postgres";
@@ -53,7 +61,14 @@ let
     };
     redis = name: service: {
       command = command (
-        [ "nix/images/redis.sh" ] ++ service.argv ++ [ "--port" ports.${name} "--bind" "127.0.0.1" ]
+        [ "nix/images/redis.sh" ]
+        ++ service.argv
+        ++ [
+          "--port"
+          ports.${name}
+          "--bind"
+          "127.0.0.1"
+        ]
       );
       environment = pairs {
         REDIS_CONFIGURATION = "${folder}/${name}.conf";
@@ -68,7 +83,12 @@ let
     if name == "postgres" then
       exec ++ [ "--port=${ports.postgres}" ]
     else if hasAttr name ports then
-      [ (head exec) "-p" ports.${name} ] ++ builtins.tail exec
+      [
+        (head exec)
+        "-p"
+        ports.${name}
+      ]
+      ++ builtins.tail exec
     else
       exec;
 
@@ -80,8 +100,15 @@ let
           command = command service.argv;
           environment = pairs (
             service.environment
-            // { FILEINTEL_STATE_DIR = "${folder}/state"; }
-            // listToAttrs (map (variable: { name = variable; value = secret.${variable}; }) service.secrets)
+            // {
+              FILEINTEL_STATE_DIR = "${folder}/state";
+            }
+            // listToAttrs (
+              map (variable: {
+                name = variable;
+                value = secret.${variable};
+              }) service.secrets
+            )
           );
         }
       else if name == "postgres" then
@@ -95,7 +122,8 @@ let
       depends_on = listToAttrs (
         map (other: {
           name = other;
-          value.condition = if services.${other}.once then "process_completed_successfully" else "process_healthy";
+          value.condition =
+            if services.${other}.once then "process_completed_successfully" else "process_healthy";
         }) (filter (other: hasAttr other services) service.after)
       );
       availability =

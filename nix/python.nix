@@ -49,11 +49,15 @@ let
       passthru.wheelSize = wheel.size;
     };
 
-  forSystem = lib.filterAttrs (_: entry: entry.wheels ? any || entry.wheels ? ${system}) locked.packages;
+  forSystem = lib.filterAttrs (
+    _: entry: entry.wheels ? any || entry.wheels ? ${system}
+  ) locked.packages;
   all = lib.mapAttrs package forSystem;
   group = name: lib.attrValues (lib.filterAttrs (key: _: forSystem.${key}.group == name) all);
 in
-assert lib.assertMsg (python.pythonVersion == locked.python) "nix/wheels.json is for Python ${locked.python}";
+assert lib.assertMsg (
+  python.pythonVersion == locked.python
+) "nix/wheels.json is for Python ${locked.python}";
 {
   inherit python;
   wheels = all;

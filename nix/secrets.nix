@@ -10,7 +10,11 @@ in
     && match "(TOKENIZERS|TIKTOKEN)_.*" name == null;
 
   # A URL with a password in it.
-  hasPassword = value: match "[a-z0-9+]+://[^/@]*:[^/@]+@.*" value != null || match ".*[?&]password=.*" value != null;
+  hasPassword =
+    value:
+    match "[a-z0-9+]+://[^/@]*:[^/@]+@.*" value != null || match ".*[?&]password=.*" value != null;
 
-  refusal = name: "${name} holds a secret, and everybody can read the Nix store: put it into the environment file instead";
+  refusal =
+    name:
+    "${name} holds a secret, and everybody can read the Nix store: put it into the environment file instead";
 }

@@ -40,69 +40,26 @@ let
     filter
     hasAttr
     head
-    isFloat
-    isInt
     isString
-    length
     listToAttrs
     mapAttrs
     match
-    toJSON
     ;
   sizes = import ./sizes.nix;
-  secrets = import ./secrets.nix;
   declared = settings.settings;
   comma = builtins.concatStringsSep ", ";
   fail = text: throw "fileintel: ${text}";
-  pick = names: set: listToAttrs (map (name: { inherit name; value = set.${name}; }) (filter (n: hasAttr n set) names));
+  pick =
+    names: set:
+    listToAttrs (
+      map (name: {
+        inherit name;
+        value = set.${name};
+      }) (filter (n: hasAttr n set) names)
+    );
   filterAttrs = keep: set: pick (filter (name: keep name set.${name}) (attrNames set)) set;
 
-  # --- settings
-  # toString would write 0.9 as 0.900000.
-  text = value: if value == null then "" else if isInt value || isFloat value then toJSON value else toString value;
-
-  number =
-    name: kind: value:
-    let
-      entry = declared.${name};
-      what = if kind == "integer" then "a whole number" else "a number";
-      n = if match "-?[0-9]+([.][0-9]+)?" value == null then null else builtins.fromJSON value;
-      outside =
-        if entry ? minimum && n < entry.minimum then
-          " from ${text entry.minimum}"
-        else if entry ? exclusiveMinimum && n <= entry.exclusiveMinimum then
-          " over ${text entry.exclusiveMinimum}"
-        else if entry ? maximum && n > entry.maximum then
-          " up to ${text entry.maximum}"
-        else
-          "";
-    in
-    if n == null || (kind == "integer" && !isInt n) || outside != "" then
-      fail "${name}: expected ${what}${if n == null then "" else outside}, not ${toJSON value}"
-    else
-      value;
-
-  checked =
-    name: given:
-    let
-      entry = declared.${name} or (fail "${name} is no setting of FileIntel; nix/settings.json has all of them");
-      value = text given;
-    in
-    if value == "" then
-      ""
-    else if entry.type == "secret" || secrets.hasPassword value then
-      fail (secrets.refusal name)
-    else if entry.type == "integer" || entry.type == "number" then
-      number name entry.type value
-    else if entry.type == "size" && !sizes.valid value then
-      fail "${name}: expected a size such as 512M, 20G or 2gb, not ${toJSON value}"
-    else if entry.type == "choice" && !elem value entry.choices then
-      fail "${name}: expected one of ${comma entry.choices}, not ${toJSON value}"
-    else
-      value;
-
-  given = filterAttrs (_: value: value != "") (mapAttrs checked overrides);
-  values = mapAttrs (_: entry: text entry.default) declared // given;
+  inherit (import ./values.nix { inherit declared overrides; }) text values;
   embeddedModels = values.OPENAI_BASE_URL == "";
 
   # --- workers
@@ -113,7 +70,8 @@ let
     if !isVariable value then
       text value
     else
-      values.${value} or (fail "workers.toml: ${where}: ${value} is no variable of fileintel/settings.py");
+      values.${value}
+        or (fail "workers.toml: ${where}: ${value} is no variable of fileintel/settings.py");
 
   celeryWorkers = mapAttrs (
     name: entry:
@@ -133,14 +91,21 @@ let
         memoryMax = entry.memory_limit;
         memoryReservation = entry.memory_reservation;
       };
-      own = listToAttrs (map (v: { name = v; value = resolved "worker ${name}" v; }) entry.variables);
+      own = listToAttrs (
+        map (v: {
+          name = v;
+          value = resolved "worker ${name}" v;
+        }) entry.variables
+      );
     }
   ) workers.workers;
 
   problems =
     concatMap workerProblems (attrValues celeryWorkers)
     ++ map (name: "the queue ${name} is served by no worker") (
-      filter (name: !elem name (concatMap (w: w.queues) (attrValues celeryWorkers))) (attrNames workers.queues)
+      filter (name: !elem name (concatMap (w: w.queues) (attrValues celeryWorkers))) (
+        attrNames workers.queues
+      )
     )
     ++ (
       let
@@ -164,7 +129,9 @@ let
       computing = filter (queue: (workers.queues.${queue}.work or "") == "cpu") worker.queues;
       source = if worker.variables ? pool then "${worker.variables.pool}: " else "";
     in
-    map (queue: "worker ${worker.worker} serves the queue ${queue}, which workers.toml does not define") unknown
+    map (
+      queue: "worker ${worker.worker} serves the queue ${queue}, which workers.toml does not define"
+    ) unknown
     ++ (
       if elem worker.pool pools then
         [ ]
@@ -174,7 +141,9 @@ let
     ++ (
       # The reverse, waiting on processes, is only slow; computing on greenlets stops every one of them.
       if worker.pool == "gevent" && computing != [ ] then
-        [ "${source}the gevent worker ${worker.worker} may not serve ${comma computing}, whose tasks compute" ]
+        [
+          "${source}the gevent worker ${worker.worker} may not serve ${comma computing}, whose tasks compute"
+        ]
       else
         [ ]
     );
@@ -186,8 +155,15 @@ let
   # What every process of ours is given: all that is set and no secret, but for what belongs to single workers.
   workersOwn = concatMap (entry: entry.variables) (attrValues workers.workers);
   common =
-    filterAttrs (name: value: value != "" && declared.${name}.type != "secret" && !elem name workersOwn) values
-    // (if embeddedModels then { OPENAI_BASE_URL = "http://${modelHost}:${toString modelPort}/v1"; } else { });
+    filterAttrs (
+      name: value: value != "" && declared.${name}.type != "secret" && !elem name workersOwn
+    ) values
+    // (
+      if embeddedModels then
+        { OPENAI_BASE_URL = "http://${modelHost}:${toString modelPort}/v1"; }
+      else
+        { }
+    );
   # A URL that was given has no password in it and stands in the environment; the others come from outside.
   secret = filter (name: values.${name} == "");
 
@@ -207,25 +183,63 @@ let
     }
     // more;
 
-  data = [ "DATABASE_URL" "REDIS_URL" "FILEINTEL_CACHE_URL" ];
+  data = [
+    "DATABASE_URL"
+    "REDIS_URL"
+    "FILEINTEL_CACHE_URL"
+  ];
   models = if embeddedModels then [ "model-server" ] else [ ];
 
   workerService =
     worker:
     service {
       description = "FileIntel worker ${worker.worker} (${worker.pool})";
-      argv = [ "fileintel" "worker" worker.worker ];
+      argv = [
+        "fileintel"
+        "worker"
+        worker.worker
+      ];
       environment = common // workers.environment // worker.own;
-      secrets = secret (data ++ [ "OPENAI_API_KEY" "FILEINTEL_EMBEDDING_API_KEY" ]);
+      secrets = secret (
+        data
+        ++ [
+          "OPENAI_API_KEY"
+          "FILEINTEL_EMBEDDING_API_KEY"
+        ]
+      );
       # Also behind a cache that is away a worker works, slower.
-      after = [ "migrate" "redis-broker" ] ++ models;
-      ready.exec = [ "fileintel" "worker" worker.worker "--ping" ];
+      after = [
+        "migrate"
+        "redis-broker"
+      ]
+      ++ models;
+      ready.exec = [
+        "fileintel"
+        "worker"
+        worker.worker
+        "--ping"
+      ];
       # Greenlets wait for the LLM server; who parses is a worker of processes.
       blobs = worker.pool != "gevent";
-      inherit (worker) memoryMax memoryReservation worker pool concurrency queues hostname variables;
+      inherit (worker)
+        memoryMax
+        memoryReservation
+        worker
+        pool
+        concurrency
+        queues
+        hostname
+        variables
+        ;
     };
 
-  redis = parameters: [ "redis-server" ] ++ concatMap (name: [ "--${name}" parameters.${name} ]) (attrNames parameters);
+  redis =
+    parameters:
+    [ "redis-server" ]
+    ++ concatMap (name: [
+      "--${name}"
+      parameters.${name}
+    ]) (attrNames parameters);
   redisService =
     description: parameters:
     service {
@@ -237,16 +251,29 @@ let
         parameters = if parameters ? maxmemory then { maxmemory = "REDIS_MAXMEMORY"; } else { };
       };
       # With -e an error, such as that of a wrong password, is a failure.
-      ready.exec = [ "redis-cli" "-e" "ping" ];
+      ready.exec = [
+        "redis-cli"
+        "-e"
+        "ping"
+      ];
     };
 
   letters = word: filter (letter: isString letter && letter != "") (builtins.split "" word);
-  lower = builtins.replaceStrings (letters "ABCDEFGHIJKLMNOPQRSTUVWXYZ") (letters "abcdefghijklmnopqrstuvwxyz");
+  lower = builtins.replaceStrings (letters "ABCDEFGHIJKLMNOPQRSTUVWXYZ") (
+    letters "abcdefghijklmnopqrstuvwxyz"
+  );
   # POSTGRES_SHARED_BUFFERS is Postgres's shared_buffers, and so are all of its group but the limit of its memory.
   tuningVariables = listToAttrs (
-    map (name: { name = lower (builtins.substring 9 (-1) name); value = name; }) (
-      filter (name: declared.${name}.group == "postgres" && name != "POSTGRES_MEMORY_LIMIT") (attrNames declared)
-    )
+    map
+      (name: {
+        name = lower (builtins.substring 9 (-1) name);
+        value = name;
+      })
+      (
+        filter (name: declared.${name}.group == "postgres" && name != "POSTGRES_MEMORY_LIMIT") (
+          attrNames declared
+        )
+      )
   );
   tuning = mapAttrs (
     _: name: (if declared.${name}.type == "size" then sizes.postgres else text) values.${name}
@@ -256,13 +283,25 @@ let
     postgres = service {
       description = "Postgres with pgvector for FileIntel";
       parameters = tuning;
-      argv = [ "postgres" ] ++ concatMap (name: [ "-c" "${name}=${tuning.${name}}" ]) (attrNames tuning);
+      argv = [
+        "postgres"
+      ]
+      ++ concatMap (name: [
+        "-c"
+        "${name}=${tuning.${name}}"
+      ]) (attrNames tuning);
       memoryMax = values.POSTGRES_MEMORY_LIMIT;
       variables = {
         memoryMax = "POSTGRES_MEMORY_LIMIT";
         parameters = tuningVariables;
       };
-      ready.exec = [ "pg_isready" "--quiet" "--host=127.0.0.1" "--username=fileintel" "--dbname=fileintel" ];
+      ready.exec = [
+        "pg_isready"
+        "--quiet"
+        "--host=127.0.0.1"
+        "--username=fileintel"
+        "--dbname=fileintel"
+      ];
     };
 
     redis-broker = redisService "Redis that carries FileIntel's messages" {
@@ -282,7 +321,10 @@ let
 
     migrate = service {
       description = "FileIntel database migrations";
-      argv = [ "fileintel" "migrate" ];
+      argv = [
+        "fileintel"
+        "migrate"
+      ];
       environment = common;
       secrets = secret [ "DATABASE_URL" ];
       after = [ "postgres" ];
@@ -292,10 +334,16 @@ let
 
     api = service {
       description = "FileIntel API and web interface";
-      argv = [ "fileintel" "api" ];
+      argv = [
+        "fileintel"
+        "api"
+      ];
       environment = common;
       secrets = secret data;
-      after = [ "migrate" "redis-broker" ];
+      after = [
+        "migrate"
+        "redis-broker"
+      ];
       blobs = true;
       ready.http = {
         port = builtins.fromJSON values.FILEINTEL_API_PORT;
@@ -327,7 +375,10 @@ let
       { }
   )
   // listToAttrs (
-    map (worker: { name = "worker-${worker.worker}"; value = workerService worker; }) (attrValues celeryWorkers)
+    map (worker: {
+      name = "worker-${worker.worker}";
+      value = workerService worker;
+    }) (attrValues celeryWorkers)
   );
 in
 if problems != [ ] then

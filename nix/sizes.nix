@@ -14,10 +14,18 @@ let
   written =
     amount: names:
     let
-      fitting = builtins.filter (unit: amount / factor.${unit} * factor.${unit} == amount) [ "t" "g" "m" "k" ];
+      fitting = builtins.filter (unit: amount / factor.${unit} * factor.${unit} == amount) [
+        "t"
+        "g"
+        "m"
+        "k"
+      ];
       unit = builtins.head fitting;
     in
-    if amount == 0 || fitting == [ ] then toString amount else "${toString (amount / factor.${unit})}${names.${unit}}";
+    if amount == 0 || fitting == [ ] then
+      toString amount
+    else
+      "${toString (amount / factor.${unit})}${names.${unit}}";
 in
 rec {
   # Whether a string is an amount of memory.
@@ -36,8 +44,22 @@ rec {
       builtins.fromJSON (builtins.head found) * (factor.${unit} or 1);
 
   # For systemd, which knows 20G and neither 20GB nor 20g.
-  systemd = spelling: written (bytes spelling) { k = "K"; m = "M"; g = "G"; t = "T"; };
+  systemd =
+    spelling:
+    written (bytes spelling) {
+      k = "K";
+      m = "M";
+      g = "G";
+      t = "T";
+    };
 
   # For Postgres, which knows 2GB and no 2G.
-  postgres = spelling: written (bytes spelling) { k = "kB"; m = "MB"; g = "GB"; t = "TB"; };
+  postgres =
+    spelling:
+    written (bytes spelling) {
+      k = "kB";
+      m = "MB";
+      g = "GB";
+      t = "TB";
+    };
 }

@@ -7,7 +7,12 @@ let
   port = 9000;
   # Of the test alone: real ones lie outside the store, and the modules refuse others.
   password = "only-in-this-test";
-  secret = name: text: { environment.etc."fileintel/${name}" = { inherit text; mode = "0400"; }; };
+  secret = name: text: {
+    environment.etc."fileintel/${name}" = {
+      inherit text;
+      mode = "0400";
+    };
+  };
 
   scripts = lib.fileset.toSource {
     root = ../tests;
@@ -21,20 +26,22 @@ let
   };
   # The scripted server reads the graph from sentences: each text is a clique of made-up people, joined to the next
   # one's. Each corpus has people of its own, for what was asked before is not asked again.
-  corpus = pkgs.runCommandLocal "fileintel-vm-corpus" { nativeBuildInputs = [ pkgs.fileintel.environment ]; } ''
-    PYTHONPATH=${scripts} python - <<'END'
-    import itertools, os
-    from pathlib import Path
-    from llm_script import made_up_name
-    for turn, corpus in enumerate(("first", "second", "third")):
-        folder = Path(os.environ["out"], corpus)
-        folder.mkdir(parents=True)
-        for number in range(12):
-            *names, other = (made_up_name(turn * 1000 + number * 6 + index) for index in range(7))
-            pairs = [*itertools.combinations(names, 2), (names[-1], other)]
-            folder.joinpath(f"{number:02}.txt").write_text(" ".join(f"{one} knows {two}." for one, two in pairs))
-    END
-  '';
+  corpus =
+    pkgs.runCommandLocal "fileintel-vm-corpus" { nativeBuildInputs = [ pkgs.fileintel.environment ]; }
+      ''
+        PYTHONPATH=${scripts} python - <<'END'
+        import itertools, os
+        from pathlib import Path
+        from llm_script import made_up_name
+        for turn, corpus in enumerate(("first", "second", "third")):
+            folder = Path(os.environ["out"], corpus)
+            folder.mkdir(parents=True)
+            for number in range(12):
+                *names, other = (made_up_name(turn * 1000 + number * 6 + index) for index in range(7))
+                pairs = [*itertools.combinations(names, 2), (names[-1], other)]
+                folder.joinpath(f"{number:02}.txt").write_text(" ".join(f"{one} knows {two}." for one, two in pairs))
+        END
+      '';
 
   paper = ../fileintel/demo/documents/forensic-report.pdf;
 

@@ -15,27 +15,47 @@ let
     toJSON
     ;
   # No strings in YAML, in whatever case.
-  words = [ "true" "false" "yes" "no" "on" "off" "null" "y" "n" ];
+  words = [
+    "true"
+    "false"
+    "yes"
+    "no"
+    "on"
+    "off"
+    "null"
+    "y"
+    "n"
+  ];
   letters = word: filter (letter: isString letter && letter != "") (builtins.split "" word);
   lower = builtins.replaceStrings (letters "AEFLNORSTUY") (letters "aeflnorstuy");
-  bare =
-    text:
-    match "[A-Za-z_/][A-Za-z0-9_./-]*" text != null
-    && !elem (lower text) words;
+  bare = text: match "[A-Za-z_/][A-Za-z0-9_./-]*" text != null && !elem (lower text) words;
   scalar = value: if isString value && bare value then value else toJSON value;
   keys =
     set:
     filter (key: hasAttr key set) first
-    ++ filter (key: !elem key ([ "_anchor" "_merge" ] ++ first)) (attrNames set);
+    ++ filter (
+      key:
+      !elem key (
+        [
+          "_anchor"
+          "_merge"
+        ]
+        ++ first
+      )
+    ) (attrNames set);
   empty = value: value == { } || value == [ ];
 
   # The text behind "key:" or "-", and the lines beneath it.
   entry =
     indent: head: value:
     if isAttrs value && !empty value then
-      [ "${indent}${head}${if value ? _anchor then " &${value._anchor}" else ""}" ] ++ lines "${indent}  " value
+      [ "${indent}${head}${if value ? _anchor then " &${value._anchor}" else ""}" ]
+      ++ lines "${indent}  " value
     else if isList value && !empty value then
-      if builtins.all (item: !isAttrs item && !isList item) value && builtins.stringLength (toJSON value) < 90 then
+      if
+        builtins.all (item: !isAttrs item && !isList item) value
+        && builtins.stringLength (toJSON value) < 90
+      then
         [ "${indent}${head} [${builtins.concatStringsSep ", " (map scalar value)}]" ]
       else
         [ "${indent}${head}" ] ++ concatMap (item: entry "${indent}  " "-" item) value

@@ -8,12 +8,16 @@
 }:
 let
   cfg = config.services.fileintel;
-  inherit (lib) mkOption types;
-  options = import ./options.nix { inherit lib; };
+  inherit (import ./options.nix { inherit lib; }) declared;
   units = import ./units.nix;
+  scripts = import ./scripts.nix;
 
   # Names of plan.services that are nixpkgs's own units here.
-  foreign = [ "postgres" "redis-broker" "redis-cache" ];
+  foreign = [
+    "postgres"
+    "redis-broker"
+    "redis-cache"
+  ];
   runsHere =
     name: service:
     if service ? worker then
@@ -44,11 +48,13 @@ let
     };
   inherit (cfg) madeSecrets;
   credentials =
-    lib.listToAttrs (map (made: lib.nameValuePair made.variable "${cfg.secretsDir}/${made.variable}") madeSecrets)
+    lib.listToAttrs (
+      map (made: lib.nameValuePair made.variable "${cfg.secretsDir}/${made.variable}") madeSecrets
+    )
     // lib.mapAttrs (_: toString) cfg.credentials;
 
   python = "${cfg.package.environment or cfg.package}/bin/python";
-  launch = pkgs.writeShellScript "fileintel-launch" units.launcher;
+  launch = pkgs.writeShellScript "fileintel-launch" scripts.launcher;
   common = {
     inherit (cfg) user group stateDir;
     inherit credentials;
@@ -77,7 +83,9 @@ let
     // {
       environment = units.asWritten unit.environment;
       # A host may say otherwise of single values without force; lists add up.
-      serviceConfig = lib.mapAttrs (_: value: if lib.isList value then value else lib.mkDefault value) unit.serviceConfig;
+      serviceConfig = lib.mapAttrs (
+        _: value: if lib.isList value then value else lib.mkDefault value
+      ) unit.serviceConfig;
       restartTriggers = units.triggers madeSecrets;
     };
 
@@ -96,7 +104,7 @@ let
   '';
 
   manage = pkgs.writeShellScriptBin "fileintel-manage" (
-    units.manage {
+    scripts.manage {
       systemdRun = "${config.systemd.package}/bin/systemd-run";
       inherit (cfg) user group stateDir;
       inherit credentials;
@@ -121,21 +129,40 @@ let
   firstPort = config.boot.kernel.sysctl."net.ipv4.ip_unprivileged_port_start" or 1024;
 
   storePaths =
-    lib.optional (cfg.environmentFile != null) [ "environmentFile" cfg.environmentFile ]
-    ++ lib.mapAttrsToList (name: file: [ "credentials.${name}" file ]) cfg.credentials
-    ++ lib.optional (cfg.postgres.passwordFile != null) [ "postgres.passwordFile" cfg.postgres.passwordFile ]
-    ++ lib.concatMap (
-      which:
-      let
-        file = cfg.redis.${which}.passwordFile;
-      in
-      lib.optional (file != null) [ "redis.${which}.passwordFile" file ]
-    ) [ "broker" "cache" ];
+    lib.optional (cfg.environmentFile != null) [
+      "environmentFile"
+      cfg.environmentFile
+    ]
+    ++ lib.mapAttrsToList (name: file: [
+      "credentials.${name}"
+      file
+    ]) cfg.credentials
+    ++ lib.optional (cfg.postgres.passwordFile != null) [
+      "postgres.passwordFile"
+      cfg.postgres.passwordFile
+    ]
+    ++
+      lib.concatMap
+        (
+          which:
+          let
+            file = cfg.redis.${which}.passwordFile;
+          in
+          lib.optional (file != null) [
+            "redis.${which}.passwordFile"
+            file
+          ]
+        )
+        [
+          "broker"
+          "cache"
+        ];
 in
 {
   # The same module, whether a host imports the folder, this file or a role.
   key = "services.fileintel";
   imports = [
+    ./general.nix
     ./postgres.nix
     ./redis.nix
     ./workers.nix
@@ -143,122 +170,20 @@ in
     ./upkeep.nix
   ];
 
-  options.services.fileintel = {
-    enable = lib.mkEnableOption "FileIntel, document intelligence on GraphRAG";
-    package = lib.mkPackageOption pkgs "fileintel" { };
-    roles = mkOption {
-      type = types.listOf (types.enum [ "postgres" "redis" "prefork-worker" "gevent-worker" "api" ]);
-      default = [ "postgres" "redis" "prefork-worker" "gevent-worker" "api" ];
-      example = [ "gevent-worker" ];
-      description = ''
-        What runs on this host. Several definitions add up; each part can also be switched by itself, with
-        `postgres.createLocally`, `redis.broker.createLocally`, `redis.cache.createLocally`, `workers.NAME.enable` and
-        `api.enable`.
-      '';
-    };
-    settings = mkOption {
-      type = types.submodule {
-        freeformType = types.attrsOf (
-          types.nullOr (
-            types.oneOf [
-              types.str
-              types.int
-              types.float
-            ]
-          )
-        );
-        options = options.settings;
-      };
-      default = { };
-      example = {
-        OPENAI_BASE_URL = "http://gpu.example:8000/v1";
-        FILEINTEL_CHAT_MODEL = "Qwen/Qwen3-32B";
-        HTTPS_PROXY = "http://proxy.example:3128";
-      };
-      description = ''
-        FileIntel's settings by their environment names; other names are handed to the processes as they are. Secrets
-        are refused, for everybody can read the Nix store: they belong into `credentials` or `environmentFile`.
-      '';
-    };
-    credentials = mkOption {
-      type = types.attrsOf options.secretFile;
-      default = { };
-      example = {
-        OPENAI_API_KEY = "/run/secrets/openai";
-      };
-      description = ''
-        Files that hold one secret each, by the environment name FileIntel knows it by. systemd hands them over
-        (LoadCredential), each to the units that need it; they may be readable by root alone.
-      '';
-    };
-    environmentFile = mkOption {
-      type = types.nullOr options.secretFile;
-      default = null;
-      example = "/run/secrets/fileintel.env";
-      description = "File with NAME=VALUE lines, for secrets not in `credentials`; it stands above both and `settings`.";
-    };
-    stateDir = mkOption {
-      type = types.strMatching "/[^ ]*[^/ ]";
-      default = "/var/lib/fileintel";
-      description = "Folder of everything FileIntel keeps: documents, backups and the first admin key.";
-    };
-    secretsDir = mkOption {
-      type = types.str;
-      default = "/var/lib/fileintel-secrets";
-      internal = true;
-      readOnly = true;
-      description = "Folder of the passwords that are made on this host; root's alone.";
-    };
-    user = mkOption {
-      type = types.str;
-      default = "fileintel";
-      description = "User under which FileIntel runs; `fileintel` is made.";
-    };
-    group = mkOption {
-      type = types.str;
-      default = "fileintel";
-      description = "Group under which FileIntel runs; `fileintel` is made.";
-    };
-    openFirewall = mkOption {
-      type = types.bool;
-      default = false;
-      description = "Whether to open the firewall for what listens on other addresses than 127.0.0.1.";
-    };
-    chosen = mkOption {
-      type = types.attrsOf types.raw;
-      internal = true;
-      description = "Settings that have an option of their own, by their environment names.";
-    };
-    madeSecrets = mkOption {
-      type = types.raw;
-      internal = true;
-      readOnly = true;
-      description = "The Redis servers whose URLs are made on this host, as units.makeSecrets takes them.";
-    };
-    plan = mkOption {
-      type = types.raw;
-      internal = true;
-      readOnly = true;
-      description = "The processes, as plan.nix has them.";
-    };
-  };
-
   config = lib.mkMerge [
     {
       services.fileintel.madeSecrets =
         redisSecret "broker" "REDIS_URL" ++ redisSecret "cache" "FILEINTEL_CACHE_URL";
       services.fileintel.plan = import ./plan.nix {
-        settings =
-          {
-            FILEINTEL_STATE_DIR = cfg.stateDir;
-          }
-          // lib.optionalAttrs cfg.postgres.createLocally {
-            DATABASE_URL = "postgresql:///${cfg.postgres.database}?host=/run/postgresql&port=${toString cfg.postgres.port}";
-          }
-          // lib.filterAttrs (_: value: value != null && value != "") (cfg.settings // cfg.chosen);
+        settings = {
+          FILEINTEL_STATE_DIR = cfg.stateDir;
+        }
+        // lib.optionalAttrs cfg.postgres.createLocally {
+          DATABASE_URL = "postgresql:///${cfg.postgres.database}?host=/run/postgresql&port=${toString cfg.postgres.port}";
+        }
+        // lib.filterAttrs (_: value: value != null && value != "") (cfg.settings // cfg.chosen);
         workers = lib.mapAttrs (
-          _: worker:
-          lib.filterAttrs (_: value: value != null) (removeAttrs worker [ "memoryHigh" ])
+          _: worker: lib.filterAttrs (_: value: value != null) (removeAttrs worker [ "memoryHigh" ])
         ) cfg.workers;
       };
     }
@@ -270,9 +195,9 @@ in
           message = "services.fileintel.${lib.head pair} lies in the Nix store, which everybody can read: give a path outside of it, as text.";
         }) storePaths
         ++ map (name: {
-          assertion = options.declared ? ${name} && options.declared.${name}.secret;
+          assertion = declared ? ${name} && declared.${name}.secret;
           message = "services.fileintel.credentials.${name} is no secret setting of FileIntel; there are ${
-            lib.concatStringsSep ", " (lib.attrNames (lib.filterAttrs (_: entry: entry.secret) options.declared))
+            lib.concatStringsSep ", " (lib.attrNames (lib.filterAttrs (_: entry: entry.secret) declared))
           }.";
         }) (lib.attrNames cfg.credentials)
         ++ lib.mapAttrsToList (name: path: {
@@ -294,7 +219,11 @@ in
             message = "services.fileintel is enabled, but nothing of it runs on this host.";
           }
           {
-            assertion = lib.elem (cfg.settings.FILEINTEL_STATE_DIR or null) [ null "" cfg.stateDir ];
+            assertion = lib.elem (cfg.settings.FILEINTEL_STATE_DIR or null) [
+              null
+              ""
+              cfg.stateDir
+            ];
             message = "services.fileintel.settings.FILEINTEL_STATE_DIR is set: the folder is that of services.fileintel.stateDir.";
           }
           {
@@ -302,18 +231,27 @@ in
             message = "services.fileintel.credentials.DATABASE_URL is set, and this host has a Postgres of its own: switch that off with services.fileintel.postgres.createLocally.";
           }
         ]
-        ++ map (variable: {
-          assertion =
-            ours == { }
-            || credentials ? ${variable}
-            || cfg.environmentFile != null
-            || cfg.plan.settings.${variable} != "";
-          message = "services.fileintel: ${variable} is not known, for no server of this host tells it: set it in credentials or environmentFile.";
-        }) [ "DATABASE_URL" "REDIS_URL" ];
+        ++
+          map
+            (variable: {
+              assertion =
+                ours == { }
+                || credentials ? ${variable}
+                || cfg.environmentFile != null
+                || cfg.plan.settings.${variable} != "";
+              message = "services.fileintel: ${variable} is not known, for no server of this host tells it: set it in credentials or environmentFile.";
+            })
+            [
+              "DATABASE_URL"
+              "REDIS_URL"
+            ];
 
       # Built with the system: a configuration that the program itself refuses is never switched to.
       system.checks = lib.mkIf (ours != { } && canRun) [ configCheck ];
-      environment.systemPackages = lib.mkIf (ours != { }) [ cfg.package manage ];
+      environment.systemPackages = lib.mkIf (ours != { }) [
+        cfg.package
+        manage
+      ];
 
       users.users = lib.mkIf (cfg.user == "fileintel") {
         fileintel = {
@@ -324,7 +262,9 @@ in
       };
       users.groups = lib.mkIf (cfg.group == "fileintel") { fileintel = { }; };
 
-      systemd.slices.fileintel = units.slice (lib.mapAttrsToList (_: service: service.memoryReservation) ours);
+      systemd.slices.fileintel = units.slice (
+        lib.mapAttrsToList (_: service: service.memoryReservation) ours
+      );
       systemd.tmpfiles.settings.fileintel = lib.mkIf (cfg.stateDir != "/var/lib/fileintel") {
         ${cfg.stateDir}.d = {
           inherit (cfg) user group;
@@ -345,7 +285,7 @@ in
           fileintel-secrets = {
             description = "FileIntel: passwords made on this host";
             path = [ pkgs.coreutils ];
-            script = units.makeSecrets madeSecrets;
+            script = scripts.makeSecrets madeSecrets;
             serviceConfig = units.hardening // {
               Type = "oneshot";
               RemainAfterExit = true;
@@ -363,7 +303,7 @@ in
           fileintel-admin-key =
             let
               script = pkgs.writeShellScript "fileintel-admin-key" (
-                units.makeAdminKey cfg.stateDir common.programs.fileintel
+                scripts.makeAdminKey cfg.stateDir common.programs.fileintel
               );
             in
             made "admin-key" adminKey { programs.sh = "${script}"; } // { path = [ pkgs.coreutils ]; };

@@ -41,8 +41,12 @@ rec {
     {
       choice = types.enum entry.choices or [ ];
       size = size;
-      integer = number entry types.int // { description = "integer${bounds entry}"; };
-      number = number entry types.number // { description = "number${bounds entry}"; };
+      integer = number entry types.int // {
+        description = "integer${bounds entry}";
+      };
+      number = number entry types.number // {
+        description = "number${bounds entry}";
+      };
       path = types.nullOr types.str;
       string = types.str;
     }
@@ -64,7 +68,9 @@ rec {
     );
 
   # Every setting that may stand in the Nix store.
-  settings = lib.mapAttrs (name: _: setting name) (lib.filterAttrs (_: entry: entry.type != "secret") declared);
+  settings = lib.mapAttrs (name: _: setting name) (
+    lib.filterAttrs (_: entry: entry.type != "secret") declared
+  );
 
   # The same value under a name of its own, as `postgres.sharedBuffers` is POSTGRES_SHARED_BUFFERS: settings.NAME is its
   # default, and it wins.

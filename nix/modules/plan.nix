@@ -42,7 +42,10 @@ let
   pick =
     keep: set:
     listToAttrs (
-      map (name: { inherit name; value = set.${name}; }) (filter (name: keep name set.${name}) (attrNames set))
+      map (name: {
+        inherit name;
+        value = set.${name};
+      }) (filter (name: keep name set.${name}) (attrNames set))
     );
 
   # --- settings: ours are typed by settings.json, others (a proxy's address, say) are handed to the processes as they
@@ -61,7 +64,8 @@ let
 
   # --- workers
   value = name: known.${name} or declared.settings.${name}.default;
-  resolved = entry: if builtins.isString entry && hasAttr entry declared.settings then value entry else entry;
+  resolved =
+    entry: if builtins.isString entry && hasAttr entry declared.settings then value entry else entry;
   shipped = mapAttrs (_: entry: {
     enable = true;
     pool = resolved entry.pool;
@@ -81,21 +85,25 @@ let
       computing = filter (name: shipped.${name}.pool != "gevent") (attrNames shipped);
       fitting = if pool == "gevent" then waiting else computing;
     in
-    if fitting == [ ] then fail "workers.toml has no worker to take a ${pool} worker's defaults from" else head fitting;
+    if fitting == [ ] then
+      fail "workers.toml has no worker to take a ${pool} worker's defaults from"
+    else
+      head fitting;
 
   complete =
     name: entry:
     let
       said = pick (_: v: v != null) entry;
       pool = said.pool or "prefork";
-      own = shipped.${name} or (
-        removeAttrs shipped.${modelOf pool} [ "queues" ]
-        // {
-          inherit pool;
-          hostname = "${name}_${pool}@%h";
-          queues = fail "worker ${name}: queues is not set";
-        }
-      );
+      own =
+        shipped.${name} or (
+          removeAttrs shipped.${modelOf pool} [ "queues" ]
+          // {
+            inherit pool;
+            hostname = "${name}_${pool}@%h";
+            queues = fail "worker ${name}: queues is not set";
+          }
+        );
     in
     if match "[a-z][a-z0-9-]*" name == null then
       fail "worker ${name}: a name is lower-case letters, digits and -"
@@ -110,20 +118,42 @@ let
   chosen = listToAttrs (
     concatMap (
       name:
-      map (pair: { name = head pair; value = builtins.elemAt pair 1; }) (
-        filter (pair: isVariable (head pair)) [
-          [ layout.workers.${name}.pool all.${name}.pool ]
-          [ layout.workers.${name}.concurrency all.${name}.concurrency ]
-          [ layout.workers.${name}.memory_limit all.${name}.memoryMax ]
-          [ layout.workers.${name}.memory_reservation all.${name}.memoryReservation ]
-        ]
-      )
+      map
+        (pair: {
+          name = head pair;
+          value = builtins.elemAt pair 1;
+        })
+        (
+          filter (pair: isVariable (head pair)) [
+            [
+              layout.workers.${name}.pool
+              all.${name}.pool
+            ]
+            [
+              layout.workers.${name}.concurrency
+              all.${name}.concurrency
+            ]
+            [
+              layout.workers.${name}.memory_limit
+              all.${name}.memoryMax
+            ]
+            [
+              layout.workers.${name}.memory_reservation
+              all.${name}.memoryReservation
+            ]
+          ]
+        )
     ) (attrNames layout.workers)
   );
   asEntry =
     name: worker:
     {
-      inherit (worker) pool concurrency hostname queues;
+      inherit (worker)
+        pool
+        concurrency
+        hostname
+        queues
+        ;
       memory_limit = worker.memoryMax;
       memory_reservation = worker.memoryReservation;
       prefetch_multiplier = worker.prefetchMultiplier;
@@ -167,9 +197,7 @@ let
       name:
       if sizes.bytes all.${name}.memoryReservation > sizes.bytes all.${name}.memoryMax then
         [
-          "worker ${name}: memoryReservation ${all.${name}.memoryReservation} is more than memoryMax ${
-            all.${name}.memoryMax
-          }"
+          "worker ${name}: memoryReservation ${all.${name}.memoryReservation} is more than memoryMax ${all.${name}.memoryMax}"
         ]
       else
         [ ]
@@ -187,7 +215,14 @@ let
   # The same as topology.worker_argv; a test holds the two together.
   celeryArgv =
     worker:
-    [ "python" "-m" "celery" "-A" "fileintel.tasks.app" "worker" ]
+    [
+      "python"
+      "-m"
+      "celery"
+      "-A"
+      "fileintel.tasks.app"
+      "worker"
+    ]
     ++ [
       "--pool=${worker.pool}"
       "--concurrency=${toJSON worker.concurrency}"
@@ -201,7 +236,11 @@ let
     ]
     ++ (
       if worker.pool == "prefork" then
-        [ "--max-memory-per-child=${toString (sizes.bytes worker.memoryMax * 8 / 10 / worker.concurrency / 1024)}" ]
+        [
+          "--max-memory-per-child=${
+            toString (sizes.bytes worker.memoryMax * 8 / 10 / worker.concurrency / 1024)
+          }"
+        ]
       else
         [ ]
     );
@@ -242,10 +281,21 @@ let
         // (if isShipped service.worker then { } else ownVariables service.worker worker)
         // mapAttrs ofWorker worker.environment;
     }
-    // (if isAsShipped service.worker then { } else { argv = celeryArgv worker; ready = null; });
+    // (
+      if isAsShipped service.worker then
+        { }
+      else
+        {
+          argv = celeryArgv worker;
+          ready = null;
+        }
+    );
   finished =
     _: service:
-    if service ? worker then workerService service else service // { environment = service.environment // others; };
+    if service ? worker then
+      workerService service
+    else
+      service // { environment = service.environment // others; };
 in
 if problems != [ ] then
   fail (head problems)

@@ -20,7 +20,16 @@ let
 
   # What the processes of this host may hold when all are busy: a pool each, and one for Celery's parent of processes.
   processes = lib.foldl' (
-    sum: worker: sum + (if !worker.enable then 0 else if worker.pool == "gevent" then 1 else worker.concurrency + 1)
+    sum: worker:
+    sum
+    + (
+      if !worker.enable then
+        0
+      else if worker.pool == "gevent" then
+        1
+      else
+        worker.concurrency + 1
+    )
   ) (if cfg.api.enable then 1 else 0) (lib.attrValues cfg.plan.workers);
   held = processes * lib.toIntBase10 cfg.plan.settings.FILEINTEL_DATABASE_POOL_SIZE;
   inherit (config.services.postgresql.settings) max_connections;
@@ -65,7 +74,9 @@ in
       description = "File with the role's password, which connections from `allowedNetworks` need.";
     };
   }
-  // lib.listToAttrs (map (name: lib.nameValuePair (optionOf name) (options.alias cfg name)) variables);
+  // lib.listToAttrs (
+    map (name: lib.nameValuePair (optionOf name) (options.alias cfg name)) variables
+  );
 
   config = lib.mkMerge [
     {

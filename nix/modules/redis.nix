@@ -46,7 +46,9 @@ let
     memoryMax = lib.mkOption {
       type = options.size;
       default = cfg.settings.${limit};
-      defaultText = lib.literalMD "`settings.${limit}` (${builtins.toJSON options.declared.${limit}.default})";
+      defaultText = lib.literalMD "`settings.${limit}` (${
+        builtins.toJSON options.declared.${limit}.default
+      })";
       description = "Memory over which the ${what} is killed.";
     };
   };
@@ -67,8 +69,14 @@ let
         toString redis.${which}.passwordFile;
     settings = lib.mapAttrs (_: lib.mkDefault) (
       # A broker that is full must refuse messages, not be killed and read its file back until it is killed again.
-      lib.optionalAttrs (which == "broker") { maxmemory = toString (sizes.bytes redis.broker.memoryMax * 2 / 3); }
-      // removeAttrs parameters [ "appendonly" "appendfsync" "save" ]
+      lib.optionalAttrs (which == "broker") {
+        maxmemory = toString (sizes.bytes redis.broker.memoryMax * 2 / 3);
+      }
+      // removeAttrs parameters [
+        "appendonly"
+        "appendfsync"
+        "save"
+      ]
     );
   };
 
@@ -93,7 +101,8 @@ let
     unitConfig.StartLimitIntervalSec = 0;
   };
 
-  opened = which: lib.optional (cfg.openFirewall && units.isOpen redis.${which}.bind) redis.${which}.port;
+  opened =
+    which: lib.optional (cfg.openFirewall && units.isOpen redis.${which}.bind) redis.${which}.port;
   isLocal = which: cfg.enable && redis.${which}.createLocally;
   why = "such a broker drops queued tasks when memory runs short; only noeviction keeps them.";
   policy = config.services.redis.servers.fileintel-broker.settings.maxmemory-policy or "noeviction";
@@ -104,14 +113,21 @@ let
     lib.attrNames (
       lib.filterAttrs (
         name: other:
-        !lib.elem name [ "fileintel-broker" "fileintel-cache" ] && other.enable && other.port == redis.${which}.port
+        !lib.elem name [
+          "fileintel-broker"
+          "fileintel-cache"
+        ]
+        && other.enable
+        && other.port == redis.${which}.port
       ) config.services.redis.servers
     );
   ofServer =
     which: variable:
     let
       option = "services.fileintel.redis.${which}";
-      said = cfg.credentials ? ${variable} && redis.${which}.passwordFile == null || cfg.settings.${variable} != "";
+      said =
+        cfg.credentials ? ${variable} && redis.${which}.passwordFile == null
+        || cfg.settings.${variable} != "";
     in
     lib.optionals redis.${which}.createLocally [
       {
@@ -152,11 +168,13 @@ in
           message = "services.redis.servers.fileintel-broker.settings.maxmemory-policy is ${policy}: ${why}";
         }
         {
-          assertion = redis.broker.createLocally && redis.cache.createLocally -> redis.broker.port != redis.cache.port;
+          assertion =
+            redis.broker.createLocally && redis.cache.createLocally -> redis.broker.port != redis.cache.port;
           message = "services.fileintel.redis: broker and cache have the same port ${toString redis.broker.port}.";
         }
         {
-          assertion = redis.cache.createLocally -> sizes.bytes redis.cache.maxmemory < sizes.bytes redis.cache.memoryMax;
+          assertion =
+            redis.cache.createLocally -> sizes.bytes redis.cache.maxmemory < sizes.bytes redis.cache.memoryMax;
           message = "services.fileintel.redis.cache: maxmemory ${redis.cache.maxmemory} does not fit into memoryMax ${redis.cache.memoryMax}: it would be killed before it forgets anything.";
         }
       ]

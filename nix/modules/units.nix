@@ -19,7 +19,10 @@ let
   pick =
     keep: set:
     listToAttrs (
-      map (name: { inherit name; value = set.${name}; }) (filter (name: keep name set.${name}) (attrNames set))
+      map (name: {
+        inherit name;
+        value = set.${name};
+      }) (filter (name: keep name set.${name}) (attrNames set))
     );
 
   # An argument as systemd reads it: % starts a specifier, $ a variable, and blanks and quotes want quotes.
@@ -55,14 +58,21 @@ let
     ProtectProc = "invisible";
     ProtectSystem = "strict";
     RemoveIPC = true;
-    RestrictAddressFamilies = [ "AF_INET" "AF_INET6" "AF_UNIX" ];
+    RestrictAddressFamilies = [
+      "AF_INET"
+      "AF_INET6"
+      "AF_UNIX"
+    ];
     RestrictNamespaces = true;
     RestrictRealtime = true;
     RestrictSUIDSGID = true;
     SystemCallArchitectures = "native";
     SystemCallErrorNumber = "EPERM";
     # setrlimit and sched_setaffinity stay allowed: parsers limit themselves, onnxruntime pins its threads.
-    SystemCallFilter = [ "@system-service" "~@privileged" ];
+    SystemCallFilter = [
+      "@system-service"
+      "~@privileged"
+    ];
     UMask = "0077";
   };
 
@@ -75,7 +85,8 @@ let
     redis-cache = "redis-fileintel-cache.service";
   };
 
-  percent = share: spelling: sizes.systemd "${toString (sizes.bytes spelling * share / 100 / 1048576)}M";
+  percent =
+    share: spelling: sizes.systemd "${toString (sizes.bytes spelling * share / 100 / 1048576)}M";
 in
 rec {
   inherit argument hardening percent;
@@ -86,137 +97,20 @@ rec {
   # again, so the unit goes on; a gevent worker is one process, and half of one is of no use.
   oomPolicy = pool: if pool == "prefork" then "continue" else "kill";
 
-  # systemd hands secrets over as files, FileIntel reads variables. What the environment file says stands above them.
-  launcher = ''
-    set -eu
-    for file in "''${CREDENTIALS_DIRECTORY:-/dev/null}"/*; do
-      variable="''${file##*/}"
-      [ -f "$file" ] && [ -z "''${!variable:-}" ] || continue
-      export "$variable=$(<"$file")"
-    done
-    exec "$@"
-  '';
-
-  # The URLs of this host's Redis servers, kept from everyone but root, with the passwords that are credentials or, once
-  # and for all, made here.
-  makeSecrets = servers: ''
-    set -eu
-    umask 077
-    cd "$STATE_DIRECTORY"
-    # In a URL only these stand for themselves.
-    quoted() {
-      local LC_ALL=C text="$1" place letter
-      for ((place = 0; place < ''${#text}; place++)); do
-        letter="''${text:place:1}"
-        case "$letter" in
-          [A-Za-z0-9._~-]) printf %s "$letter" ;;
-          *) printf '%%%02X' "'$letter" ;;
-        esac
-      done
-    }
-    make() {
-      local kept="''${CREDENTIALS_DIRECTORY:-/dev/null}/$1"
-      if [ ! -f "$kept" ]; then
-        kept="$1.password"
-        if [ ! -s "$kept" ]; then
-          head -c 32 /dev/urandom | base64 | tr -d '/+=\n' > "$1.new"
-          mv "$1.new" "$kept"
-        fi
-      fi
-      printf 'redis://:%s@%s:%s/0' "$(quoted "$(<"$kept")")" "$2" "$3" > "$4.new"
-      mv "$4.new" "$4"
-    }
-    ${concatStringsSep "\n" (
-      map (server: "make ${server.name} ${server.host} ${toString server.port} ${server.variable}") servers
-    )}
-  '';
-
-  # What a unit that reads those URLs is started again for: they are read once, and stand in no unit.
+  # What a unit that reads the URLs made on this host is started again for: they are read once, and stand in no unit.
   triggers = map (
     server: "${server.variable} ${server.host} ${toString server.port} ${toString server.passwordFile}"
   );
 
-  # The first admin key, kept where the command line looks for it; made by the migrations, if there is none at all.
-  makeAdminKey = stateDir: fileintel: ''
-    set -euo pipefail
-    umask 077
-    [ ! -s ${stateDir}/admin.key ] || exit 0
-    ${fileintel} migrate --first-key | tail -n +2 > ${stateDir}/admin.key.new
-    if [ -s ${stateDir}/admin.key.new ]; then mv ${stateDir}/admin.key.new ${stateDir}/admin.key; fi
-  '';
-
-  # The command line on a host that FileIntel runs on. Clients of the API run as whoever calls them, with the first admin
-  # key if they may read it; what reads settings and secrets itself runs as the services do.
-  manage =
-    {
-      systemdRun,
-      fileintel,
-      launch,
-      user,
-      group,
-      stateDir,
-      apiUrl,
-      environment,
-      environmentFiles,
-      credentials,
-    }:
-    let
-      quote = text: "'${replaceStrings [ "'" ] [ "'\\''" ] text}'";
-      options =
-        [ "--quiet" "--collect" "--wait" "--pipe" "--service-type=exec" ]
-        ++ map (property: "--property=${property}") (
-          [ "User=${user}" "Group=${group}" "WorkingDirectory=${stateDir}" ]
-          ++ map (file: "EnvironmentFile=${file}") environmentFiles
-          ++ map (name: "LoadCredential=${name}:${credentials.${name}}") (attrNames credentials)
-        )
-        ++ map (name: "--setenv=${name}=${environment.${name}}") (attrNames environment)
-        ++ [ "--setenv=HOME=${stateDir}" ];
-    in
-    ''
-      case "''${1:-}" in
-        config | migrate | worker)
-          exec ${systemdRun} ${concatStringsSep " " (map quote options)} -- ${launch} ${fileintel} "$@" ;;
-      esac
-      export FILEINTEL_STATE_DIR=${stateDir} FILEINTEL_API_URL="''${FILEINTEL_API_URL:-${apiUrl}}"
-      exec ${fileintel} "$@"
-    '';
-
-  # Sound while everything runs: pg_dump reads one snapshot, and a stored document's file never changes.
-  makeBackup =
-    { location, keep, blobDir }:
-    ''
-      set -euo pipefail
-      umask 077
-      mkdir -p ${location}/blobs
-      # Every user of the machine sees arguments, and nobody else a variable.
-      if [[ $DATABASE_URL =~ ^([a-z0-9+]+://[^:/@]*):([^/@]*)@(.*)$ ]]; then
-        DATABASE_URL="''${BASH_REMATCH[1]}@''${BASH_REMATCH[3]}" password="''${BASH_REMATCH[2]//\\/\\\\}"
-        printf -v PGPASSWORD %b "''${password//%/\\x}"
-        export PGPASSWORD
-      fi
-      # One name while it is made: what a failed one left is overwritten by the next.
-      pg_dump --format=custom --file=${location}/new "''${DATABASE_URL/#postgresql+psycopg2:/postgresql:}"
-      mv ${location}/new ${location}/fileintel-$(date --utc +%Y%m%dT%H%M%SZ).dump
-      # A document's file never changes, but may be deleted meanwhile; those on their way in and exports are none.
-      if [ -d ${blobDir} ]; then
-        cd ${blobDir}
-        find . -path './??/??/*' -type f -print0 | while IFS= read -r -d "" file; do
-          [ ! -e "${location}/blobs/$file" ] || continue
-          mkdir -p "${location}/blobs/''${file%/*}"
-          if cp "$file" ${location}/new; then
-            mv ${location}/new "${location}/blobs/$file"
-          elif [ -e "$file" ]; then
-            exit 1
-          fi
-        done
-      fi
-      ls -1 ${location}/fileintel-*.dump | head -n -${toString keep} | xargs -r rm --
-    '';
-
   # The memory of a unit. memoryHigh, from which systemd slows a unit down and takes its caches, is nine tenths of the
   # limit unless it is said.
   memory =
-    { memoryMax, memoryHigh ? null, memoryReservation ? null, ... }:
+    {
+      memoryMax,
+      memoryHigh ? null,
+      memoryReservation ? null,
+      ...
+    }:
     (
       if memoryMax == null then
         { }
@@ -233,13 +127,15 @@ rec {
     description = "FileIntel";
     sliceConfig =
       let
-        sum = builtins.foldl' (total: spelling: total + sizes.bytes spelling) 0 (filter (r: r != null) reservations);
+        sum = builtins.foldl' (total: spelling: total + sizes.bytes spelling) 0 (
+          filter (r: r != null) reservations
+        );
       in
       if sum == 0 then { } else { MemoryLow = sizes.systemd (toString sum); };
   };
 
   # One process's unit. `programs` maps argv's first word to a path; `credentials` a secret's variable to the file that
-  # holds it; `local` names the services of plan.nix that run on this host; `launch` is a program that runs `launcher`.
+  # holds it; `local` names the services of plan.nix that run on this host; `launch` is a program that runs `scripts.launcher`.
   unit =
     name: service:
     {
@@ -264,7 +160,12 @@ rec {
       blobDir = service.environment.FILEINTEL_BLOB_DIR or "";
       writable =
         (if stateDir == "/var/lib/fileintel" then [ ] else [ stateDir ])
-        ++ (if !(service.blobs or false) || blobDir == "" || match "${stateDir}/.*" blobDir != null then [ ] else [ blobDir ]);
+        ++ (
+          if !(service.blobs or false) || blobDir == "" || match "${stateDir}/.*" blobDir != null then
+            [ ]
+          else
+            [ blobDir ]
+        );
       isWorker = service ? worker;
       isComputing = isWorker || name == "model-server";
     in
@@ -274,12 +175,14 @@ rec {
       after = [ "network-online.target" ] ++ needs;
       wants = [ "network-online.target" ] ++ needs;
       wantedBy = [ "multi-user.target" ];
-      environment = service.environment // {
-        # Libraries that would write beside their code or into a home that is not there.
-        HOME = stateDir;
-        XDG_CACHE_HOME = "/var/cache/fileintel";
-      }
-      // environment;
+      environment =
+        service.environment
+        // {
+          # Libraries that would write beside their code or into a home that is not there.
+          HOME = stateDir;
+          XDG_CACHE_HOME = "/var/cache/fileintel";
+        }
+        // environment;
       unitConfig = {
         RequiresMountsFor = [ stateDir ] ++ filter (path: path != stateDir) writable;
         # Never give up: a database that is away for an hour comes back.
@@ -310,12 +213,23 @@ rec {
         }
         // (
           if stateDir == "/var/lib/fileintel" then
-            { StateDirectory = "fileintel"; StateDirectoryMode = "0700"; }
+            {
+              StateDirectory = "fileintel";
+              StateDirectoryMode = "0700";
+            }
           else
             { }
         )
         // (if writable == [ ] then { } else { ReadWritePaths = writable; })
-        // (if service.once then { RemainAfterExit = true; TimeoutStartSec = "infinity"; } else { })
+        // (
+          if service.once then
+            {
+              RemainAfterExit = true;
+              TimeoutStartSec = "infinity";
+            }
+          else
+            { }
+        )
         // (if isWorker then { OOMPolicy = oomPolicy service.pool; } else { })
         # c-ares, by which a gevent worker resolves names, asks the kernel for its addresses.
         // (
@@ -342,12 +256,18 @@ rec {
     let
       word = value: if isBool value then (if value then "yes" else "no") else toString value;
       # CapabilityBoundingSet, say, is one list of words; EnvironmentFile is given once for each file.
-      once = [ "RestrictAddressFamilies" "ReadWritePaths" "RequiresMountsFor" ];
+      once = [
+        "RestrictAddressFamilies"
+        "ReadWritePaths"
+        "RequiresMountsFor"
+      ];
       lines =
         name: value:
         map (item: "${name}=${word item}") (if isList value && !elem name once then value else [ value ]);
-      section = title: set: [ "[${title}]" ] ++ concatMap (name: lines name set.${name}) (attrNames set) ++ [ "" ];
-      quoted = variable: value: "\"${variable}=${replaceStrings [ "\\" "\"" "%" ] [ "\\\\" "\\\"" "%%" ] value}\"";
+      section =
+        title: set: [ "[${title}]" ] ++ concatMap (name: lines name set.${name}) (attrNames set) ++ [ "" ];
+      quoted =
+        variable: value: "\"${variable}=${replaceStrings [ "\\" "\"" "%" ] [ "\\\\" "\\\"" "%%" ] value}\"";
       joined = list: concatStringsSep " " list;
     in
     concatStringsSep "\n" (
@@ -370,7 +290,16 @@ rec {
 
   # The addresses a server listens on, as one text, and whether others than this host reach it there.
   addresses = bind: filter (word: builtins.isString word && word != "") (builtins.split " +" bind);
-  isOpen = bind: filter (address: !elem address [ "127.0.0.1" "::1" "localhost" ]) (addresses bind) != [ ];
+  isOpen =
+    bind:
+    filter (
+      address:
+      !elem address [
+        "127.0.0.1"
+        "::1"
+        "localhost"
+      ]
+    ) (addresses bind) != [ ];
   # What this host itself connects to.
   reached =
     bind:
@@ -378,7 +307,18 @@ rec {
       all = addresses bind;
       first = builtins.head all;
     in
-    if filter (address: elem address [ "127.0.0.1" "localhost" "0.0.0.0" "*" "::" ]) all != [ ] then
+    if
+      filter (
+        address:
+        elem address [
+          "127.0.0.1"
+          "localhost"
+          "0.0.0.0"
+          "*"
+          "::"
+        ]
+      ) all != [ ]
+    then
       "127.0.0.1"
     else if match ".*:.*" first != null then
       "[${first}]"

@@ -10,6 +10,7 @@ let
   inherit (cfg) backup flower;
   options = import ./options.nix { inherit lib; };
   units = import ./units.nix;
+  scripts = import ./scripts.nix;
   given = cfg.plan.settings.FILEINTEL_BLOB_DIR;
   blobDir = if given == "" then "${cfg.stateDir}/blobs" else given;
   # From a credential, made on this host or given, or from the environment file.
@@ -25,7 +26,7 @@ let
     export CELERY_BROKER_URL="$REDIS_URL"
     exec ${lib.getExe' flower.package "celery"} flower
   '';
-  launch = pkgs.writeShellScript "fileintel-launch" units.launcher;
+  launch = pkgs.writeShellScript "fileintel-launch" scripts.launcher;
   files = lib.optional (cfg.environmentFile != null) (toString cfg.environmentFile);
 in
 {
@@ -45,7 +46,8 @@ in
       };
       package = lib.mkOption {
         type = lib.types.package;
-        default = if cfg.postgres.createLocally then config.services.postgresql.package else pkgs.postgresql;
+        default =
+          if cfg.postgres.createLocally then config.services.postgresql.package else pkgs.postgresql;
         defaultText = lib.literalMD "this host's Postgres, or, where that is on another, `pkgs.postgresql`";
         description = "Postgres whose pg_dump makes the copy; it must be no older than the server.";
       };
@@ -59,7 +61,10 @@ in
       enable = lib.mkEnableOption "Flower, a web page that shows Celery's workers and queues";
       package = lib.mkOption {
         type = lib.types.package;
-        default = pkgs.python3.withPackages (packages: [ packages.flower packages.redis ]);
+        default = pkgs.python3.withPackages (packages: [
+          packages.flower
+          packages.redis
+        ]);
         defaultText = lib.literalExpression "pkgs.python3.withPackages (packages: [ packages.flower packages.redis ])";
         description = "Python environment with Flower.";
       };
@@ -90,7 +95,9 @@ in
         service = {
           description = "FileIntel: copy of the database and the documents";
           argv = [ "sh" ];
-          environment = lib.filterAttrs (name: _: name == "DATABASE_URL") cfg.plan.services.migrate.environment;
+          environment = lib.filterAttrs (
+            name: _: name == "DATABASE_URL"
+          ) cfg.plan.services.migrate.environment;
           inherit (cfg.plan.services.migrate) secrets;
           once = true;
           memoryMax = null;
@@ -98,7 +105,7 @@ in
           after = [ "postgres" ];
         };
         script = pkgs.writeShellScript "fileintel-backup" (
-          units.makeBackup {
+          scripts.makeBackup {
             inherit (backup) location keep;
             inherit blobDir;
           }
@@ -116,13 +123,20 @@ in
       // {
         inherit (backup) startAt;
         wantedBy = [ ];
-        path = [ pkgs.coreutils pkgs.findutils backup.package ];
+        path = [
+          pkgs.coreutils
+          pkgs.findutils
+          backup.package
+        ];
         environment = units.asWritten built.environment;
         unitConfig = built.unitConfig // {
           RequiresMountsFor = built.unitConfig.RequiresMountsFor ++ [ backup.location ];
         };
         serviceConfig = removeAttrs built.serviceConfig [ "RemainAfterExit" ] // {
-          ReadWritePaths = [ cfg.stateDir backup.location ];
+          ReadWritePaths = [
+            cfg.stateDir
+            backup.location
+          ];
           IOSchedulingClass = "idle";
           # The timer comes again.
           Restart = "no";
@@ -151,7 +165,10 @@ in
       };
       serviceConfig = units.hardening // {
         Type = "exec";
-        ExecStart = units.command [ "${launch}" "${runFlower}" ];
+        ExecStart = units.command [
+          "${launch}"
+          "${runFlower}"
+        ];
         DynamicUser = true;
         RuntimeDirectory = "fileintel-flower";
         WorkingDirectory = "/run/fileintel-flower";

@@ -7,7 +7,8 @@ let
   queues = lib.attrNames layout.queues;
   inherit (options.declared.CELERY_WORKER_POOL) choices;
 
-  resolved = value: if lib.isString value && options.declared ? ${value} then cfg.settings.${value} else value;
+  resolved =
+    value: if lib.isString value && options.declared ? ${value} then cfg.settings.${value} else value;
   roleOf = pool: if pool == "gevent" then "gevent-worker" else "prefork-worker";
 
   nullable =

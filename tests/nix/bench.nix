@@ -7,13 +7,34 @@
 }:
 let
   inherit (lib) mkOption types;
-  any = default: mkOption { type = types.anything; inherit default; };
-  texts = mkOption { type = types.listOf types.str; default = [ ]; };
-  list = mkOption { type = types.listOf types.raw; default = [ ]; };
-  flag = mkOption { type = types.bool; default = false; };
+  any =
+    default:
+    mkOption {
+      type = types.anything;
+      inherit default;
+    };
+  texts = mkOption {
+    type = types.listOf types.str;
+    default = [ ];
+  };
+  list = mkOption {
+    type = types.listOf types.raw;
+    default = [ ];
+  };
+  flag = mkOption {
+    type = types.bool;
+    default = false;
+  };
   # As NixOS has it: a value, or a list of values that is written line by line; two definitions are one list.
-  one = types.oneOf [ types.bool types.int types.str ];
-  section = mkOption { type = types.attrsOf (types.either one (types.listOf one)); default = { }; };
+  one = types.oneOf [
+    types.bool
+    types.int
+    types.str
+  ];
+  section = mkOption {
+    type = types.attrsOf (types.either one (types.listOf one));
+    default = { };
+  };
 
   service = types.submodule {
     options = {
@@ -22,7 +43,10 @@ let
       wants = texts;
       requires = texts;
       wantedBy = texts;
-      environment = mkOption { type = types.attrsOf types.str; default = { }; };
+      environment = mkOption {
+        type = types.attrsOf types.str;
+        default = { };
+      };
       path = list;
       restartTriggers = list;
       script = any "";
@@ -105,16 +129,22 @@ let
           toSource = { root, ... }: root;
         };
       };
-      fileintel = package "fileintel" // { environment = package "fileintel-environment"; };
+      fileintel = package "fileintel" // {
+        environment = package "fileintel-environment";
+      };
       python3.withPackages = _: package "python3-env";
-      valkey = package "valkey" // { serverBin = "valkey-server"; };
+      valkey = package "valkey" // {
+        serverBin = "valkey-server";
+      };
       writeText = if nixos == null then file else text;
       writeTextDir = text;
       writeTextFile = { name, ... }@given: text name given.text;
       writeScript = text;
       writeShellScript = if nixos == null then file else text;
       writeShellScriptBin = text;
-      runCommand = name: environment: content: text name content // { inherit environment; };
+      runCommand =
+        name: environment: content:
+        text name content // { inherit environment; };
       runCommandLocal = pkgs.runCommand;
     };
 
@@ -143,7 +173,10 @@ let
       ensureDatabases = texts;
       ensureUsers = list;
       enableTCPIP = flag;
-      authentication = mkOption { type = types.lines; default = ""; };
+      authentication = mkOption {
+        type = types.lines;
+        default = "";
+      };
       settings = mkOption {
         type = types.submodule {
           freeformType = types.attrsOf types.anything;
@@ -153,10 +186,16 @@ let
       };
     };
     services.redis.package = any null;
-    services.redis.servers = mkOption { type = types.attrsOf redis; default = { }; };
+    services.redis.servers = mkOption {
+      type = types.attrsOf redis;
+      default = { };
+    };
     systemd = {
       package = any pkgs.systemd;
-      services = mkOption { type = types.attrsOf service; default = { }; };
+      services = mkOption {
+        type = types.attrsOf service;
+        default = { };
+      };
       slices = any { };
       timers = any { };
       tmpfiles.settings = any { };

@@ -18,7 +18,10 @@ let
     services.fileintel.package = lib.mkDefault (pkgs.callPackage (root + "/nix/package.nix") { });
     documentation.enable = false;
     boot.loader.grub.enable = lib.mkForce false;
-    fileSystems."/" = lib.mapAttrs (_: lib.mkDefault) { device = "/dev/sda1"; fsType = "ext4"; };
+    fileSystems."/" = lib.mapAttrs (_: lib.mkDefault) {
+      device = "/dev/sda1";
+      fsType = "ext4";
+    };
     system.stateVersion = "26.05";
   };
   evaluated =
@@ -32,12 +35,28 @@ let
       (import ./bench.nix {
         inherit lib;
         nixos = if hasNixos then /. + nixpkgs + "/nixos" else null;
-      }).evaluate ours;
+      }).evaluate
+        ours;
   inherit (evaluated) config;
   failed = map (entry: entry.message) (builtins.filter (entry: !entry.assertion) config.assertions);
-  ofOurs = name: lib.any (prefix: lib.hasPrefix prefix name) [ "fileintel" "redis-fileintel" "postgresql" ];
+  ofOurs =
+    name:
+    lib.any (prefix: lib.hasPrefix prefix name) [
+      "fileintel"
+      "redis-fileintel"
+      "postgresql"
+    ];
   shown = unit: {
-    inherit (unit) description environment after wants requires wantedBy unitConfig restartTriggers;
+    inherit (unit)
+      description
+      environment
+      after
+      wants
+      requires
+      wantedBy
+      unitConfig
+      restartTriggers
+      ;
     serviceConfig = unit.serviceConfig;
   };
 in
@@ -58,9 +77,24 @@ else
     units = lib.mapAttrs (_: shown) (lib.filterAttrs (name: _: ofOurs name) config.systemd.services);
     slice = config.systemd.slices.fileintel.sliceConfig or { };
     redis = lib.mapAttrs (_: server: {
-      inherit (server) port bind appendOnly save unixSocket requirePassFile settings;
+      inherit (server)
+        port
+        bind
+        appendOnly
+        save
+        unixSocket
+        requirePassFile
+        settings
+        ;
     }) config.services.redis.servers;
-    postgres = { inherit (config.services.postgresql) enable settings authentication ensureDatabases; };
+    postgres = {
+      inherit (config.services.postgresql)
+        enable
+        settings
+        authentication
+        ensureDatabases
+        ;
+    };
     ports = config.networking.firewall.allowedTCPPorts;
     checks = map (check: check.environment or check.drvAttrs) config.system.checks;
     users = builtins.attrNames config.users.users;

@@ -3,7 +3,9 @@
 { lib, root }:
 let
   outputs = (import (root + "/flake.nix")).outputs { inherit self nixpkgs; };
-  self = outputs // { outPath = root; };
+  self = outputs // {
+    outPath = root;
+  };
   nixpkgs = {
     inherit lib;
     legacyPackages = lib.genAttrs [ "x86_64-linux" "aarch64-linux" ] packages;
@@ -18,14 +20,25 @@ let
         made =
           name: attributes: extra:
           let
-            text = builtins.toJSON (removeAttrs attributes [ "meta" "passthru" ]);
+            text = builtins.toJSON (
+              removeAttrs attributes [
+                "meta"
+                "passthru"
+              ]
+            );
             derived = derivation {
               inherit name system;
               builder = "/bin/sh";
-              args = [ "-c" text ];
+              args = [
+                "-c"
+                text
+              ];
             };
           in
-          removeAttrs attributes [ "meta" "passthru" ]
+          removeAttrs attributes [
+            "meta"
+            "passthru"
+          ]
           // derived
           // (attributes.passthru or { })
           // {
@@ -93,7 +106,13 @@ let
               "env"
             ];
             mkPythonEditablePackage =
-              { pname, version, scripts, root }@arguments: made "${pname}-${version}-editable" arguments { };
+              {
+                pname,
+                version,
+                scripts,
+                root,
+              }@arguments:
+              made "${pname}-${version}-editable" arguments { };
           };
         };
         fetchurl = { url, sha256 }: made (baseNameOf url) { inherit url sha256; } { };
@@ -101,7 +120,9 @@ let
           withPackages =
             choose: made "postgresql-and-plugins" { plugins = choose { pgvector = simple "pgvector"; }; } { };
         };
-        runCommand = name: arguments: script: made name (arguments // { inherit script; }) { };
+        runCommand =
+          name: arguments: script:
+          made name (arguments // { inherit script; }) { };
         runCommandLocal = pkgs.runCommand;
         writeText = name: text: made name { inherit text; } { };
         writeShellScriptBin = name: text: made name { inherit text; } { meta.mainProgram = name; };
@@ -109,9 +130,15 @@ let
         mkShell = { packages, ... }@arguments: made "shell" arguments { inherit (arguments) shellHook; };
         dockerTools = {
           binSh = simple "bin-sh";
-          fakeNss = lib.makeOverridable (
-            { extraPasswdLines, extraGroupLines }: made "nss" { inherit extraPasswdLines extraGroupLines; } { }
-          ) { extraPasswdLines = [ ]; extraGroupLines = [ ]; };
+          fakeNss =
+            lib.makeOverridable
+              (
+                { extraPasswdLines, extraGroupLines }: made "nss" { inherit extraPasswdLines extraGroupLines; } { }
+              )
+              {
+                extraPasswdLines = [ ];
+                extraGroupLines = [ ];
+              };
           streamLayeredImage =
             {
               name,
@@ -133,6 +160,7 @@ let
         "chromium"
         "coreutils"
         "docker-client"
+        "nixfmt"
         "nixfmt-tree"
         "openssl"
         "process-compose"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,12 @@ def test_the_vm_tests_server_has_all_its_modules():
         imported = set(re.findall(r"^(?:from|import) (\w+)", text, re.MULTILINE))
         queue += (imported & there) - needed
     assert set(taken) == needed
+
+
+@pytest.mark.skipif(shutil.which("nixfmt") is None, reason="nixfmt is not installed, and Debian has none")
+def test_every_file_is_formatted_as_nixfmt_does():
+    done = subprocess.run(["nixfmt", "--check", *map(str, ROOT.glob("**/*.nix"))], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_flake_only_imports():

@@ -330,7 +330,7 @@ def _program(path: Path, text: str) -> None:
 
 
 def test_the_launcher_makes_variables_of_credentials(tmp_path: Path):
-    launcher = _script(tmp_path / "launch", f"(import {MODULES}/units.nix).launcher")
+    launcher = _script(tmp_path / "launch", f"(import {MODULES}/scripts.nix).launcher")
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys" / "OPENAI_API_KEY").write_text("sk-$HOME 'x'\n")
     show = [launcher, "printenv", "OPENAI_API_KEY", "REDIS_URL"]
@@ -347,7 +347,7 @@ def test_the_launcher_makes_variables_of_credentials(tmp_path: Path):
 def test_passwords_are_made_once_and_urls_follow_the_server(tmp_path: Path):
     def make(port: int, host: str = "127.0.0.1") -> None:
         servers = f'[ {{ name = "fileintel-broker"; host = "{host}"; port = {port}; variable = "REDIS_URL"; }} ]'
-        script = _script(tmp_path / "make", f"(import {MODULES}/units.nix).makeSecrets {servers}")
+        script = _script(tmp_path / "make", f"(import {MODULES}/scripts.nix).makeSecrets {servers}")
         state = tmp_path / "state"
         state.mkdir(exist_ok=True)
         subprocess.run([script], check=True, env={**os.environ, "STATE_DIRECTORY": str(state)})
@@ -364,7 +364,7 @@ def test_passwords_are_made_once_and_urls_follow_the_server(tmp_path: Path):
 
 def test_a_password_that_was_given_is_in_the_url_as_a_url_spells_it(tmp_path: Path):
     servers = '[ { name = "fileintel-cache"; host = "127.0.0.1"; port = 6380; variable = "FILEINTEL_CACHE_URL"; } ]'
-    script = _script(tmp_path / "make", f"(import {MODULES}/units.nix).makeSecrets {servers}")
+    script = _script(tmp_path / "make", f"(import {MODULES}/scripts.nix).makeSecrets {servers}")
     for folder in ("state", "given"):
         (tmp_path / folder).mkdir()
     (tmp_path / "given" / "fileintel-cache").write_text("a/b c%é'\n", encoding="utf-8")
@@ -395,7 +395,9 @@ def test_a_server_is_reached_where_it_listens(bind: str, reached: str, is_open: 
 
 def test_the_first_admin_key_is_made_where_there_is_none(tmp_path: Path):
     _program(tmp_path / "fileintel", f'echo "the database is at 0001"; cat {tmp_path}/answer')
-    script = _script(tmp_path / "key", f'(import {MODULES}/units.nix).makeAdminKey "{tmp_path}" "{tmp_path}/fileintel"')
+    script = _script(
+        tmp_path / "key", f'(import {MODULES}/scripts.nix).makeAdminKey "{tmp_path}" "{tmp_path}/fileintel"'
+    )
     kept = tmp_path / "admin.key"
     # There are keys already: none is printed, and none is kept.
     (tmp_path / "answer").write_text("")
@@ -414,7 +416,7 @@ def test_clients_run_as_the_caller_and_what_needs_secrets_as_the_services_do(tmp
     _program(tmp_path / "systemd-run", "printf '%s\\n' \"$@\"")
     script = _script(
         tmp_path / "manage",
-        f"""(import {MODULES}/units.nix).manage {{
+        f"""(import {MODULES}/scripts.nix).manage {{
           systemdRun = "{tmp_path}/systemd-run"; fileintel = "{tmp_path}/fileintel"; launch = "/launch";
           user = "fileintel"; group = "fileintel"; stateDir = "/srv/f"; apiUrl = "http://127.0.0.1:8700";
           environment.ENTITY = "it's a $HOME"; environmentFiles = [ "/run/f" ]; credentials.REDIS_URL = "/run/r";
@@ -445,7 +447,7 @@ def test_backups_are_whole_and_the_oldest_go(tmp_path: Path):
     _program(programs / "date", f"cat {tmp_path}/now")
     script = _script(
         tmp_path / "backup",
-        f'(import {MODULES}/units.nix).makeBackup {{ location = "{copies}"; keep = 2; blobDir = "{blobs}"; }}',
+        f'(import {MODULES}/scripts.nix).makeBackup {{ location = "{copies}"; keep = 2; blobDir = "{blobs}"; }}',
     )
     url = r"postgresql+psycopg2://me:a%40b\c%3A@db:5432/x?sslmode=require"
     environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "DATABASE_URL": "postgresql:///x"}

@@ -6,8 +6,18 @@
     in
     {
       lib = lib // {
-        nixosSystem = arguments: import ./nixos/lib/eval-config.nix ({ inherit lib; system = null; } // arguments);
+        nixosSystem =
+          arguments:
+          import ./nixos/lib/eval-config.nix (
+            {
+              inherit lib;
+              system = null;
+            }
+            // arguments
+          );
       };
-      legacyPackages = lib.genAttrs [ "x86_64-linux" "aarch64-linux" ] (system: import ./. { inherit system; });
+      legacyPackages = lib.genAttrs [ "x86_64-linux" "aarch64-linux" ] (
+        system: import ./. { inherit system; }
+      );
     };
 }
