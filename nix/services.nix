@@ -49,15 +49,7 @@ let
   declared = settings.settings;
   comma = builtins.concatStringsSep ", ";
   fail = text: throw "fileintel: ${text}";
-  pick =
-    names: set:
-    listToAttrs (
-      map (name: {
-        inherit name;
-        value = set.${name};
-      }) (filter (n: hasAttr n set) names)
-    );
-  filterAttrs = keep: set: pick (filter (name: keep name set.${name}) (attrNames set)) set;
+  filterAttrs = import ./filter-attrs.nix;
 
   inherit (import ./values.nix { inherit declared overrides; }) text values;
   embeddedModels = values.OPENAI_BASE_URL == "";

@@ -3,12 +3,9 @@
 { declared, overrides }:
 let
   inherit (builtins)
-    attrNames
     elem
-    filter
     isFloat
     isInt
-    listToAttrs
     mapAttrs
     match
     toJSON
@@ -69,14 +66,8 @@ let
     else
       value;
 
-  checkedAll = mapAttrs checked overrides;
   # An empty one is as good as none.
-  given = listToAttrs (
-    map (name: {
-      inherit name;
-      value = checkedAll.${name};
-    }) (filter (name: checkedAll.${name} != "") (attrNames checkedAll))
-  );
+  given = import ./filter-attrs.nix (_: value: value != "") (mapAttrs checked overrides);
 in
 {
   inherit text;

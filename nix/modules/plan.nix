@@ -39,20 +39,13 @@ let
   sizes = import ../sizes.nix;
   secrets = import ../secrets.nix;
   fail = text: throw "fileintel: ${text}";
-  pick =
-    keep: set:
-    listToAttrs (
-      map (name: {
-        inherit name;
-        value = set.${name};
-      }) (filter (name: keep name set.${name}) (attrNames set))
-    );
+  filterAttrs = import ../filter-attrs.nix;
 
   # --- settings: ours are typed by settings.json, others (a proxy's address, say) are handed to the processes as they
   # are
-  given = pick (_: value: value != null) settings;
-  known = pick (name: _: hasAttr name declared.settings) given;
-  others = mapAttrs other (pick (name: _: !hasAttr name declared.settings) given);
+  given = filterAttrs (_: value: value != null) settings;
+  known = filterAttrs (name: _: hasAttr name declared.settings) given;
+  others = mapAttrs other (filterAttrs (name: _: !hasAttr name declared.settings) given);
   other =
     name: value:
     if match "(FILEINTEL|CELERY|POSTGRES|REDIS|OPENAI)_.*" name != null then
@@ -93,7 +86,7 @@ let
   complete =
     name: entry:
     let
-      said = pick (_: v: v != null) entry;
+      said = filterAttrs (_: v: v != null) entry;
       pool = said.pool or "prefork";
       own =
         shipped.${name} or (
@@ -159,7 +152,7 @@ let
       prefetch_multiplier = worker.prefetchMultiplier;
       inherit (variablesOf name) log_level variables;
     }
-    // (if isShipped name then pick (_: isVariable) layout.workers.${name} else { });
+    // (if isShipped name then filterAttrs (_: isVariable) layout.workers.${name} else { });
 
   rendered = import ../services.nix {
     workers = layout // {

@@ -10,20 +10,12 @@ let
     hasAttr
     isBool
     isList
-    listToAttrs
     map
     match
     replaceStrings
     ;
   sizes = import ../sizes.nix;
-  pick =
-    keep: set:
-    listToAttrs (
-      map (name: {
-        inherit name;
-        value = set.${name};
-      }) (filter (name: keep name set.${name}) (attrNames set))
-    );
+  filterAttrs = import ../filter-attrs.nix;
 
   # An argument as systemd reads it: % starts a specifier, $ a variable, and blanks and quotes want quotes.
   argument =
@@ -152,7 +144,7 @@ rec {
       memoryHigh ? null,
     }:
     let
-      own = pick (variable: _: elem variable service.secrets) credentials;
+      own = filterAttrs (variable: _: elem variable service.secrets) credentials;
       argv = [ programs.${builtins.head service.argv} ] ++ builtins.tail service.argv;
       here = filter (other: elem other local && hasAttr other unitOf) service.after;
       needs = map (other: unitOf.${other}) here ++ after;
