@@ -64,8 +64,12 @@ let
       inherit python;
     };
     launch = "${launch}";
-    # Celery asks for UTC by its name.
-    environment.PYTHONTZPATH = "${pkgs.tzdata}/share/zoneinfo";
+    environment = {
+      # Celery asks for UTC by its name.
+      PYTHONTZPATH = "${pkgs.tzdata}/share/zoneinfo";
+      # The host's certificates, a company's own among them (security.pki), and not those of a Python package.
+      SSL_CERT_FILE = cfg.settings.SSL_CERT_FILE or "/etc/ssl/certs/ca-certificates.crt";
+    };
     local = lib.attrNames (lib.filterAttrs (_: here: here) isLocal) ++ lib.attrNames ours;
     after = lib.optional (madeSecrets != [ ]) "fileintel-secrets.service";
   };

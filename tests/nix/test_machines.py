@@ -186,6 +186,15 @@ def test_a_host_whose_servers_are_elsewhere_makes_copies_too(tmp_path: Path):
     assert "postgresql.target" not in backup["after"]
 
 
+@pytest.mark.parametrize(
+    ("configuration", "file"),
+    [("", "/etc/ssl/certs/ca-certificates.crt"), ('settings.SSL_CERT_FILE = "/etc/ours.pem";', "/etc/ours.pem")],
+)
+def test_servers_are_trusted_by_the_hosts_certificates(tmp_path: Path, configuration: str, file: str):
+    units = machine(tmp_path, configuration)["units"]
+    assert units["fileintel-worker-graphrag"]["environment"]["SSL_CERT_FILE"] == file
+
+
 def test_a_variables_value_reaches_the_process_as_it_was_given(tmp_path: Path):
     found = machine(tmp_path, 'settings.HTTPS_PROXY = "http://us%40er@proxy:3128";')
     # systemd makes one % of two.
