@@ -167,8 +167,9 @@ def worker_argv(name: str, settings: Settings) -> list[str]:
 
 
 def ping_argv(name: str) -> list[str]:
-    """Return the command line that asks worker `name` on this host whether it answers; raises NotFoundError."""
-    node = load().worker(name).hostname.replace("%h", socket.gethostname())
+    """Return the command line that asks a worker whether it answers: worker `name` on this host, or, of one that
+    workers.toml does not know, the name Celery knows it by (`%h` is this host); raises NotFoundError."""
+    node = (name if "@" in name else load().worker(name).hostname).replace("%h", socket.gethostname())
     return [
         sys.executable,
         "-m",

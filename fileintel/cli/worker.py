@@ -19,7 +19,12 @@ def _names(incomplete: str) -> list[str]:
 
 @app.command()
 def worker(
-    name: Annotated[str, typer.Argument(help="main or graphrag", autocompletion=_names)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="main or graphrag; with --ping also a Celery node: questions_gevent@%h", autocompletion=_names
+        ),
+    ],
     dry_run: Annotated[bool, typer.Option("--print", help="Print the command line instead of running it.")] = False,
     ping: Annotated[
         bool, typer.Option("--ping", help="Ask the one that runs on this host whether it answers, and run none.")
@@ -38,7 +43,7 @@ def worker(
     problems = topology.problems(layout, current)
     if problems:
         raise ConfigurationError(problems[0])
-    added = topology.worker_environment(name, current)
+    added = dict(layout.environment) if ping else topology.worker_environment(name, current)
     if dry_run:
         pairs = [f"{variable}={value}" for variable, value in added.items()]
         typer.echo(shlex.join(["env", *pairs, *argv]))

@@ -56,6 +56,9 @@ def test_a_worker_is_asked_on_this_host_alone():
     assert f"--destination=graphrag_gevent@{socket.gethostname()}" in argv
     with pytest.raises(NotFoundError, match="no worker is named 'grphrag'"):
         topology.ping_argv("grphrag")
+    # One that only the host's configuration knows.
+    added = topology.ping_argv("questions_gevent@%h")
+    assert f"--destination=questions_gevent@{socket.gethostname()}" in added
 
 
 def test_celery_understands_every_option():
