@@ -2,7 +2,7 @@
 # environment can be reached: on the tools of a Debian 13, by its Nix, as root and without a sandbox.
 #
 #   apt-get install nix-bin patchelf file make gcc libc6-dev binutils unzip perl xz-utils fakeroot jq xutils-dev \
-#     python3-pyelftools python3-igraph python3-toolz
+#     python3-pyelftools python3-igraph python3-toolz postgresql-17-pgvector valkey-server valkey-tools
 #   nix-build --option sandbox false build.nix -A fileintel --arg nixpkgs FOLDER --arg python FOLDER --arg wheels FOLDER \
 #     --arg bootstrap FOLDER
 #
@@ -11,8 +11,8 @@
 # wheels      what `pip download --require-hashes -r requirements.lock -r requirements-dev.lock` loads for it
 # bootstrap   wheels of what nixpkgs builds Python packages with: the ones of `versions`
 #
-# Attributes besides those of nixpkgs: fileintel, editable (the devshell's Python), images.image-app, checks. What is
-# built works on a machine with Debian's glibc and bash in their places, and nowhere else.
+# Attributes besides those of nixpkgs: fileintel, editable (the devshell's Python), images.image-*, checks. What is built
+# works with Debian's glibc, locales, time zones, bash and Postgres's share/ in their places, and nowhere else.
 {
   nixpkgs,
   python,
@@ -308,9 +308,16 @@ let
       pkgs = final;
       self = null;
     };
-    # Named by the images of servers, of which none is built here.
-    postgresql_17.withPackages = _: tools "postgresql" [ ];
-    valkey = tools "valkey" [ ];
+    postgresql_17.withPackages =
+      _:
+      raw "postgresql" ''
+        cp -L /usr/lib/postgresql/17/bin/* $out/bin/
+        cp -rL /usr/lib/postgresql/17/lib $out/
+      '';
+    valkey = tools "valkey" [
+      "valkey-server"
+      "valkey-cli"
+    ];
   };
 in
 import core {
