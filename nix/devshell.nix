@@ -1,5 +1,6 @@
 # `nix develop`: the locked Python packages and the tools, the application as it stands in this folder, what the
-# integration tests need, and a browser and image tools for work on what people see and load. `process-compose up` runs all services, from the same process list as elsewhere.
+# integration tests need, and a browser and image tools for work on what people see and load. `process-compose up` runs
+# all services, from the same process list as elsewhere.
 {
   lib,
   mkShell,
@@ -17,21 +18,9 @@
   cacert,
   tzdata,
 }:
-let
-  inherit (fileintel) locked project python;
-  # Name, version and commands; the code is that of the folder.
-  editable = python.pkgs.mkPythonEditablePackage {
-    pname = project.name;
-    inherit (project) version scripts;
-    root = "$DEV_ROOT";
-  };
-  environment = python.buildEnv.override {
-    extraLibs = locked.runtime ++ locked.dev ++ [ editable ];
-  };
-in
 mkShell {
   packages = [
-    environment
+    fileintel.editable
     (postgresql_17.withPackages (extensions: [ extensions.pgvector ]))
     (callPackage ./redis.nix { })
     chromium

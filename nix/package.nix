@@ -52,6 +52,21 @@ let
   };
 
   environment = python.buildEnv.override { extraLibs = locked.runtime ++ [ code ]; };
+
+  # For work on the code: the same with the tools, and instead of the code its name, version and commands; the code is
+  # that of the folder DEV_ROOT.
+  editable = python.buildEnv.override {
+    extraLibs =
+      locked.runtime
+      ++ locked.dev
+      ++ [
+        (python.pkgs.mkPythonEditablePackage {
+          pname = project.name;
+          inherit (project) version scripts;
+          root = "$DEV_ROOT";
+        })
+      ];
+  };
 in
 # Of the environment's commands only ours, and Celery's to look at the workers.
 runCommandLocal "${project.name}-${project.version}"
@@ -61,6 +76,7 @@ runCommandLocal "${project.name}-${project.version}"
     passthru = {
       inherit
         code
+        editable
         environment
         locked
         project

@@ -11,8 +11,8 @@
 # wheels      what `pip download --require-hashes -r requirements.lock -r requirements-dev.lock` loads for it
 # bootstrap   wheels of what nixpkgs builds Python packages with: the ones of `versions`
 #
-# Attributes besides those of nixpkgs: fileintel, editable (the devshell's Python), images.image-*, checks. What is built
-# works with Debian's glibc, locales, time zones, bash and Postgres's share/ in their places, and nowhere else.
+# Attributes besides those of nixpkgs: fileintel, fileintel.editable (the devshell's Python), images.image-*, checks. What
+# is built works with Debian's glibc, locales, time zones, bash and Postgres's share/ in their places, and nowhere else.
 {
   nixpkgs,
   python,
@@ -287,22 +287,6 @@ let
 
   ours = final: _: {
     fileintel = final.callPackage (root + "/nix/package.nix") { };
-    editable =
-      let
-        inherit (final.fileintel) locked project;
-      in
-      locked.python.buildEnv.override {
-        extraLibs =
-          locked.runtime
-          ++ locked.dev
-          ++ [
-            (locked.python.pkgs.mkPythonEditablePackage {
-              pname = project.name;
-              inherit (project) version scripts;
-              root = "$DEV_ROOT";
-            })
-          ];
-      };
     images = final.callPackage (root + "/nix/images.nix") { };
     checks = import (root + "/nix/checks.nix") {
       pkgs = final;
