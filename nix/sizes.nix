@@ -1,31 +1,47 @@
 # Amounts of memory, in the spellings of fileintel/settings.py (20G, 2gb, 512MB; powers of 1024), for those who read
 # other ones. Builtins only.
 let
-  factor = {
-    k = 1024;
-    m = 1024 * 1024;
-    g = 1024 * 1024 * 1024;
-    t = 1024 * 1024 * 1024 * 1024;
+  units = {
+    k = {
+      factor = 1024;
+      systemd = "K";
+      postgres = "kB";
+    };
+    m = {
+      factor = 1024 * 1024;
+      systemd = "M";
+      postgres = "MB";
+    };
+    g = {
+      factor = 1024 * 1024 * 1024;
+      systemd = "G";
+      postgres = "GB";
+    };
+    t = {
+      factor = 1024 * 1024 * 1024 * 1024;
+      systemd = "T";
+      postgres = "TB";
+    };
   };
   lower = builtins.replaceStrings [ "K" "M" "G" "T" "I" "B" ] [ "k" "m" "g" "t" "i" "b" ];
   parts = spelling: builtins.match "([0-9]+) *([kmgt]?)(i?b)?" (lower spelling);
 
   # In the largest unit that needs no fraction.
   written =
-    amount: names:
+    reader: amount:
     let
-      fitting = builtins.filter (unit: amount / factor.${unit} * factor.${unit} == amount) [
-        "t"
-        "g"
-        "m"
-        "k"
+      fitting = builtins.filter (unit: amount / unit.factor * unit.factor == amount) [
+        units.t
+        units.g
+        units.m
+        units.k
       ];
       unit = builtins.head fitting;
     in
     if amount == 0 || fitting == [ ] then
       toString amount
     else
-      "${toString (amount / factor.${unit})}${names.${unit}}";
+      "${toString (amount / unit.factor)}${unit.${reader}}";
 in
 rec {
   # Whether a string is an amount of memory.
@@ -41,25 +57,11 @@ rec {
     if found == null then
       throw "fileintel: ${spelling} is no size such as 512M, 20G or 2gb"
     else
-      builtins.fromJSON (builtins.head found) * (factor.${unit} or 1);
+      builtins.fromJSON (builtins.head found) * (units.${unit}.factor or 1);
 
   # For systemd, which knows 20G and neither 20GB nor 20g.
-  systemd =
-    spelling:
-    written (bytes spelling) {
-      k = "K";
-      m = "M";
-      g = "G";
-      t = "T";
-    };
+  systemd = spelling: written "systemd" (bytes spelling);
 
   # For Postgres, which knows 2GB and no 2G.
-  postgres =
-    spelling:
-    written (bytes spelling) {
-      k = "kB";
-      m = "MB";
-      g = "GB";
-      t = "TB";
-    };
+  postgres = spelling: written "postgres" (bytes spelling);
 }
