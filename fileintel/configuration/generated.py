@@ -50,7 +50,8 @@ def default_of(name: str) -> Any:
 
 
 def settings_json() -> str:
-    """The text of nix/settings.json: every setting with type, default, group, doc and bounds."""
+    """The text of nix/settings.json: every setting with type, default, group, doc and bounds, and the connections that
+    Postgres keeps free."""
     entries: dict[str, dict[str, Any]] = {}
     for variable, name in FIELD_OF.items():
         field = Settings.model_fields[name]
@@ -72,7 +73,8 @@ def settings_json() -> str:
         if entry["type"] == "size":
             entry["bytes"] = Bytes(entry["default"]).bytes
         entries[variable] = entry
-    return json.dumps({"groups": GROUPS, "settings": entries}, indent=2, ensure_ascii=False) + "\n"
+    known = {"groups": GROUPS, "connections_buffer": sizing.CONNECTIONS_BUFFER, "settings": entries}
+    return json.dumps(known, indent=2, ensure_ascii=False) + "\n"
 
 
 def env_example() -> str:

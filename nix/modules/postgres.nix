@@ -33,8 +33,8 @@ let
   ) (if cfg.api.enable then 1 else 0) (lib.attrValues cfg.plan.workers);
   held = processes * lib.toIntBase10 cfg.plan.settings.FILEINTEL_DATABASE_POOL_SIZE;
   inherit (config.services.postgresql.settings) max_connections;
-  # The program's own CONNECTIONS_BUFFER: superusers, copies, whoever looks on.
-  spare = 50;
+  # For superusers, copies, whoever looks on.
+  spare = (lib.importJSON ../settings.json).connections_buffer;
 in
 {
   options.services.fileintel.postgres = {
