@@ -42,7 +42,6 @@ in
           }
         } && touch $out
       '';
-}
-// lib.optionalAttrs (builtins.pathExists ./vm-test.nix) {
+
   vm = pkgs.testers.runNixOSTest (import ./vm-test.nix { inherit pkgs self; });
 }

@@ -132,35 +132,14 @@ let
   };
   firstPort = config.boot.kernel.sysctl."net.ipv4.ip_unprivileged_port_start" or 1024;
 
-  storePaths =
-    lib.optional (cfg.environmentFile != null) [
-      "environmentFile"
-      cfg.environmentFile
-    ]
-    ++ lib.mapAttrsToList (name: file: [
-      "credentials.${name}"
-      file
-    ]) cfg.credentials
-    ++ lib.optional (cfg.postgres.passwordFile != null) [
-      "postgres.passwordFile"
-      cfg.postgres.passwordFile
-    ]
-    ++
-      lib.concatMap
-        (
-          which:
-          let
-            file = cfg.redis.${which}.passwordFile;
-          in
-          lib.optional (file != null) [
-            "redis.${which}.passwordFile"
-            file
-          ]
-        )
-        [
-          "broker"
-          "cache"
-        ];
+  secretFiles =
+    lib.filterAttrs (_: file: file != null) {
+      inherit (cfg) environmentFile;
+      "postgres.passwordFile" = cfg.postgres.passwordFile;
+      "redis.broker.passwordFile" = cfg.redis.broker.passwordFile;
+      "redis.cache.passwordFile" = cfg.redis.cache.passwordFile;
+    }
+    // lib.mapAttrs' (name: lib.nameValuePair "credentials.${name}") cfg.credentials;
 in
 {
   # The same module, whether a host imports the folder, this file or a role.
@@ -194,10 +173,10 @@ in
 
     (lib.mkIf cfg.enable {
       assertions =
-        map (pair: {
-          assertion = !units.inStore (lib.elemAt pair 1);
-          message = "services.fileintel.${lib.head pair} lies in the Nix store, which everybody can read: give a path outside of it, as text.";
-        }) storePaths
+        lib.mapAttrsToList (name: file: {
+          assertion = !units.inStore file;
+          message = "services.fileintel.${name} lies in the Nix store, which everybody can read: give a path outside of it, as text.";
+        }) secretFiles
         ++ map (name: {
           assertion = declared ? ${name} && declared.${name}.secret;
           message = "services.fileintel.credentials.${name} is no secret setting of FileIntel; there are ${

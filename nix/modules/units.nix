@@ -127,7 +127,8 @@ rec {
   };
 
   # One process's unit. `programs` maps argv's first word to a path; `credentials` a secret's variable to the file that
-  # holds it; `local` names the services of plan.nix that run on this host; `launch` is a program that runs `scripts.launcher`.
+  # holds it; `local` names the services of plan.nix that run on this host; `launch` is a program that runs
+  # `scripts.launcher`.
   unit =
     name: service:
     {
