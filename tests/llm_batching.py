@@ -37,12 +37,13 @@ class Options:
     limit_rate: float = 0.0  # 429
     error_rate: float = 0.0  # 500
     drop_rate: float = 0.0  # the connection is closed without an answer (in the middle of a stream)
-    hang_rate: float = 0.0  # never answered
+    hang_rate: float = 0.0  # calls wait until this is 0 again
     bad_json_rate: float = 0.0  # 200 whose body is not JSON
     bad_answer_rate: float = 0.0  # 200 whose content is not of the form asked for
     fail_first: int = 0  # the first n asks of each prompt get a 500
     fault_kinds: str = ""  # the kinds (comma separated) that the faults above befall; empty: all
     hold: bool = False  # calls wait until this is false again
+    hold_kinds: str = ""  # the kinds (comma separated) that wait so; empty: all
     record: bool = False  # keep every request's body, for GET /control/recorded
     refuse_json_schema: bool = False  # 400 to a response_format of type json_schema
     finish_reason: str = "stop"
@@ -186,7 +187,7 @@ class Service:
         elif call.in_batch:
             self._batch.leave(call)
         else:
-            return  # it was queued, held or is hanging
+            return  # it was queued or held
         self.leave()
 
     def _start(self, call: Timed) -> None:

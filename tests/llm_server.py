@@ -118,17 +118,19 @@ class Server:
             self.fail(call, 429, "Rate limit reached.")
         elif faulty and self.drawn(call, attempt, "error", options.error_rate):
             self.fail(call, 500, "Internal error, as told.")
-        elif faulty and self.drawn(call, attempt, "hang", options.hang_rate):
-            return
-        elif options.hold:
+        elif (
+            faulty
+            and self.drawn(call, attempt, "hang", options.hang_rate)
+            or options.hold
+            and _names(options.hold_kinds, call.kind)
+        ):
             self.held.append(call)
         else:
             self.service.take(call)
 
     def faulty(self, call: Call) -> bool:
         """Whether faults are on that may befall calls of this kind."""
-        options = self.options
-        return options.faults and (not options.fault_kinds or call.kind in options.fault_kinds.split(","))
+        return self.options.faults and _names(self.options.fault_kinds, call.kind)
 
     def drawn(self, call: Call, attempt: int, fault: str, rate: float) -> bool:
         if rate <= 0:
@@ -137,7 +139,7 @@ class Server:
         return drawn < rate * 2**32
 
     def release(self) -> None:
-        """Let the held calls go on."""
+        """Let the held calls go on that are to be held no more."""
         held, self.held = self.held, []
         for call in held:
             if call.open:
@@ -277,9 +279,13 @@ class Server:
             return connection.refuse(400, f"no such option: {', '.join(sorted(unknown))}")
         self.options = dataclasses.replace(self.options, **wanted)
         self.service.configure(self.options)
-        if not self.options.hold:
-            self.release()
+        self.release()
         connection.send(200, orjson.dumps(dataclasses.asdict(self.options)))
+
+
+def _names(kinds: str, kind: str) -> bool:
+    """Whether a list of kinds, comma separated and empty for all of them, names this one."""
+    return not kinds or kind in kinds.split(",")
 
 
 async def _serve(host: str, port: int, options: Options) -> None:
@@ -385,7 +391,7 @@ def running(*, python: str = sys.executable, **options: Any) -> Iterator[Scripte
         yield ScriptedServer(json.loads(line)["base_url"], process)
     finally:
         process.stdin.close()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
         process.stdout.close()
 
 

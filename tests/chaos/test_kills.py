@@ -51,7 +51,7 @@ class Up:
                 return None
             return answer.json() if answer.status_code == 200 else None
 
-        return wait_for(ask, 60, f"an answer to GET {path}")
+        return wait_for(ask, 120, f"an answer to GET {path}")
 
     def build(self, name: str, padding: int) -> dict[str, Any]:
         """Begin a build over a new collection and return its run, extracting."""
@@ -131,13 +131,14 @@ VICTIMS = {
 
 @pytest.mark.parametrize("victim", VICTIMS)
 def test_a_build_survives_the_death_of(up: Up, victim: str) -> None:
-    up.llm.configure(latency=1.0)
+    # One after the other, so that there is a middle.
+    up.llm.configure(latency=1.0, slots=20)
     name = victim.replace(" ", "-")
     run = up.build(name, padding=1 + list(VICTIMS).index(victim))
     wait_for(lambda: up.llm.stats()["kinds"].get("extract", {}).get("answered", 0) >= 10, 120, "some extractions")
     up.process(*VICTIMS[victim]).send_signal(signal.SIGKILL)
     time.sleep(1)
-    up.llm.configure(latency=0.0)
+    up.llm.configure(latency=0.0, slots=0)
     ended = up.finish(run)
     assert ended["state"] == "complete", ended
     counts = up.get(f"/collections/{name}/graph")["counts"]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import llm_server
 import pytest
 from deployment import Api, Deployment, environment
 from external import EXTERNAL
+from llm_batching import Options
 
 
 @contextmanager
@@ -66,6 +68,6 @@ def _calm(request: pytest.FixtureRequest) -> Iterator[None]:
     """Every test begins with a server that answers at once and has counted nothing."""
     if "deployment" in request.fixturenames:
         running: Deployment = request.getfixturevalue("deployment")
-        running.llm.configure(latency=0.0, error_rate=0.0, bad_answer_rate=0.0, fail_first=0, hold=False)
+        running.llm.configure(**asdict(Options()))
         running.llm.reset()
     yield

@@ -83,13 +83,13 @@ class Deployment:
             except httpx.TransportError:
                 return False
 
-        wait_for(ready, 60, "API ready")
+        wait_for(ready, 120, "API ready")
         return api
 
     def kill(self, name: str) -> None:
         """SIGKILL a worker, as the kernel does when memory runs out."""
         self.processes[name].send_signal(signal.SIGKILL)
-        self.processes[name].wait(30)
+        self.processes[name].wait(60)
 
     def stop(self) -> None:
         """Stop every worker still running."""
@@ -98,10 +98,10 @@ class Deployment:
             process.terminate()
         for process in alive:
             try:
-                process.wait(30)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait(30)
+                process.wait(60)
 
     def upload(self, collection: Collection, name: str, data: bytes) -> Document:
         """Enter a file's bytes and have them read."""
@@ -119,6 +119,10 @@ class Deployment:
             self.upload(made, f"{name}-{number:03}.txt", text.encode())
         self.settle(made)
         return made
+
+    def in_flight(self, kind: str) -> int:
+        """How many calls of a kind the LLM server has not answered."""
+        return int(self.llm.stats()["kinds"].get(kind, {"in_flight": 0})["in_flight"])
 
     def settle(self, collection: Collection, seconds: float = 180) -> list[Document]:
         """Wait until every document is ready or failed."""

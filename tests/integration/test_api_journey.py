@@ -264,7 +264,7 @@ def test_a_limited_key_sees_its_collection_alone(api: Api, deployment: Deploymen
 
 def test_work_in_progress(api: Api, deployment: Deployment) -> None:
     deployment.collection("slow", corpus(12, 5, padding=12).texts)
-    deployment.llm.configure(latency=3.0)
+    deployment.llm.configure(hold=True)
     started = api.cli("graphrag", "index", "slow", "--json")
     assert started.code == 0 and started.json["state"] == "running"
     joined = api.client().post(f"{V2}/collections/slow/index-runs")

@@ -84,7 +84,7 @@ sys.exit(run_up(Settings(state_dir=Path(sys.argv[1])), create_key=lambda environ
 """
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:
+def wait_until(true: Callable[[], bool], seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
@@ -196,7 +196,7 @@ def test_earlier_postmaster_and_reused_process_id_are_no_obstacle(state_dir: Pat
         reaper.start()
         with services(state_dir) as env:
             assert numbers(env["DATABASE_URL"], "SELECT 1") == [1]
-        reaper.join(10)
+        reaper.join(60)
         assert orphan.returncode == 0
     finally:
         orphan.kill()
@@ -346,7 +346,7 @@ def test_up_starts_everything_and_one_signal_stops_it(state_dir: Path) -> None:
             pass
         process.send_signal(signal.SIGINT)
         assert rest(process)[-1] == "stopped"
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     assert not (state_dir / "run" / "environment").exists()
     assert alive(state_dir) == []
 
@@ -361,7 +361,7 @@ def test_killed_up_leaves_nothing_running_and_the_next_one_starts(state_dir: Pat
         assert not any(line.startswith("admin key") for line in lines)
         process.send_signal(signal.SIGTERM)
         rest(process)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
 
 
 def test_up_restarts_postgres_and_makes_a_new_key_for_a_new_database(state_dir: Path) -> None:
@@ -383,7 +383,7 @@ def test_up_restarts_postgres_and_makes_a_new_key_for_a_new_database(state_dir: 
         wait_until(answers)
         process.send_signal(signal.SIGINT)
         rest(process)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
 
 
 def test_external_servers_are_used_instead(state_dir: Path) -> None:

@@ -120,7 +120,7 @@ def test_a_build_asks_before_it_costs_more_than_configured(deployment: Deploymen
         assert again.json["run"]["calls"] == 0
         assert runs.parameters(again.json["run"]["id"])["recluster"] is True
     deployment.processes["api"].terminate()
-    deployment.processes["api"].wait(30)
+    deployment.processes["api"].wait(60)
     deployment.processes["api"] = of_other_tests
 
 
@@ -132,7 +132,7 @@ def test_a_budget_stops_a_build_that_then_goes_on_paying_nothing_twice(deploymen
     run = runs.latest(collection.id)
     assert run is not None and (run.state, run.error_code) == ("failed", "budget")
     # The run ends with the first call that is refused; answers on their way then are still to be written down.
-    wait_for(lambda: not any(step.leased for step in runs.progress(run.id)), 60, "end of the calls in flight")
+    wait_for(lambda: not any(step.leased for step in runs.progress(run.id)), 120, "end of the calls in flight")
     assert runs.get(run.id).calls == asked(deployment) == 25
     poor = api.cli("graphrag", "retry", "budgeted")
     assert poor.code == 2 and "--budget" in poor.err
@@ -321,7 +321,7 @@ def test_a_document_takes_the_place_of_its_older_self(deployment: Deployment, ap
             content=b"%PDF-1.7",
         )
         assert bad.status_code in (201, 415)
-        wait_for(lambda: all(d.state in ("ready", "failed") for d in documents.list_for(collection.id)), 60, "reading")
+        wait_for(lambda: all(d.state in ("ready", "failed") for d in documents.list_for(collection.id)), 120, "reading")
         assert len(retrieval.matching_units(collection.id, "badgers", 10)) == 1
         same = client.post(
             f"{V2}/collections/replaced/documents",
@@ -347,7 +347,7 @@ def test_a_changed_collection_is_estimated_once_before_it_builds_itself(deployme
     asked_for = rows("SELECT parameters FROM jobs WHERE collection_id = :c", c=collection.id)
     assert [job["parameters"] for job in asked_for] == [{"build": True}]
     # The workers of this deployment have no threshold: what is estimated there may begin.
-    wait_for(lambda: runs.latest(collection.id).id != first.id, 60, "the build")  # type: ignore[union-attr]
+    wait_for(lambda: runs.latest(collection.id).id != first.id, 120, "the build")  # type: ignore[union-attr]
     run = runs.latest(collection.id)
     assert run is not None and deployment.finish(run).state == "complete"
 

@@ -128,11 +128,11 @@ def test_claims_come_from_every_text_unit_and_lead_back_to_it(deployment: Deploy
     deployment.llm.configure(hold=True)
     query = queries.create(collection.id, "What did Harbour Bank do?", "local")
     bells.ring_query(query.id)
-    wait_for(lambda: queries.plan(query.id) is not None, 60, "prompts")
+    wait_for(lambda: queries.plan(query.id) is not None, 120, "prompts")
     prompts = str(queries.plan(query.id))
     assert "-----Claims-----" in prompts and "It is said: Harbour Bank" in prompts
     deployment.llm.configure(hold=False)
-    wait_for(lambda: queries.get(query.id).state == "complete", 60, "answer")
+    wait_for(lambda: queries.get(query.id).state == "complete", 120, "answer")
 
     # What a deleted document claimed goes with it, before any other build; what comes next keeps its number.
     documents.delete(unit.document_id)
@@ -145,7 +145,7 @@ def test_claims_come_from_every_text_unit_and_lead_back_to_it(deployment: Deploy
 
 def test_a_build_of_another_kind_is_not_joined(deployment: Deployment, api: Api) -> None:
     collection = deployment.collection("kinds", corpus(3, 5, padding=4).texts)
-    deployment.llm.configure(latency=1.0)
+    deployment.llm.configure(hold=True)
     run = bells.start_index(collection.id)
     assert bells.start_index(collection.id).id == run.id
     assert bells.start_index(collection.id, {"method": "standard", "claims": False}).id == run.id
@@ -154,7 +154,7 @@ def test_a_build_of_another_kind_is_not_joined(deployment: Deployment, api: Api)
     where = f"{V2}/collections/kinds/index-runs"
     assert str(run.id) in problem(api.client().post(where, json={"claims": True}), 409, "conflict")
     assert api.cli("graphrag", "index", "kinds", "--method", "fast").code == 2
-    deployment.llm.configure(latency=0.0)
+    deployment.llm.configure(hold=False)
     assert deployment.finish(run).state == "complete"
 
 

@@ -59,15 +59,21 @@ def test_graph_modes_need_a_graph(deployment: Deployment) -> None:
 def test_drift_goes_from_reports_to_two_rounds_of_follow_up_questions(
     deployment: Deployment, asked: Collection
 ) -> None:
+    deployment.llm.configure(hold=True, hold_kinds="follow_up")
     deployment.llm.reset()
-    _, query = deployment.ask(asked, "Who advises whom, and who pays?", "drift")
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(deployment.ask, asked, "Who advises whom, and who pays?", "drift")
+        try:
+            wait_for(lambda: deployment.in_flight("follow_up") > 1, 120, "a round's calls at the same time")
+        finally:
+            deployment.llm.configure(hold=False)
+        _, query = asking.result()
     assert query.answer.mode == "drift" and query.answer.tokens_in > 0
     kinds = deployment.llm.stats()["kinds"]
     assert kinds["expand"]["count"] == 1 and 1 <= kinds["primer"]["count"] <= 5
     # Eight in each round; the scripted primer proposes one per report, each answer one more.
     assert 6 <= kinds["follow_up"]["count"] <= 16 and kinds["follow_up"]["repeated"] == 0
     assert kinds["answer"]["count"] == 1
-    assert kinds["follow_up"]["peak"] > 1
 
 
 def test_dynamic_selection_reads_what_the_ratings_lead_to(deployment: Deployment, asked: Collection) -> None:

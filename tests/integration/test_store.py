@@ -188,7 +188,13 @@ def test_the_reaper_frees_what_the_dead_held_and_leaves_the_living_alone(held: C
         workers.beat(name, name=name, host="h", pid=os.getpid(), in_flight=0, call_limit=0, longest_stall_ms=0.0, by="")
         assert work.claim(run_id, STEP, name) is not None
     execute("UPDATE workers SET seen_at = now() - interval '31 seconds' WHERE id = :id", id=dead)
-    wait_for(lambda: work.pending(run_id, STEP) == 1, 30, "the reaper's turn")
+
+    def freed() -> bool:
+        # The living say so every few seconds.
+        execute("UPDATE workers SET seen_at = now() WHERE id = :id", id=alive)
+        return work.pending(run_id, STEP) == 1
+
+    wait_for(freed, 120, "the reaper's turn")
     leased = row("SELECT leased_by FROM work_items WHERE run_id = :id AND state = 'leased'", id=run_id)
     assert leased is not None and leased["leased_by"] == alive
     workers.leave(alive)

@@ -48,7 +48,7 @@ def test_a_failing_model_server_is_named_wherever_one_waits_for_it(deployment: D
     run = bells.start_index(collection.id)
     asked = queries.create(collection.id, "Who knows whom?", "basic")
     bells.ring_query(asked.id)
-    wait_for(model_servers.failing, 30, "a worker's word on the failing server")
+    wait_for(model_servers.failing, 120, "a worker's word on the failing server")
     with api.client() as client:
         # The chat model's failure from one worker, the embedding model's from the other.
         shown = client.get(f"/api/v2/index-runs/{run.id}").json()["failing_model_servers"]
@@ -67,7 +67,7 @@ def test_a_failing_model_server_is_named_wherever_one_waits_for_it(deployment: D
     deployment.llm.configure(error_rate=0.0)
     ended = deployment.finish(run)
     assert ended.state == "complete", ended.error
-    wait_for(lambda: not model_servers.failing(), 60, "the end of the outage")
+    wait_for(lambda: not model_servers.failing(), 120, "the end of the outage")
     assert api.cli("health").code == 0
 
 

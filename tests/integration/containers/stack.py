@@ -116,7 +116,7 @@ class Stack:
         for name in WORKERS:
             self.works(name)
         url = f"http://127.0.0.1:{self.api_port}"
-        wait_for(lambda: _ok(f"{url}/health/ready"), 60, "API ready")
+        wait_for(lambda: _ok(f"{url}/health/ready"), 120, "API ready")
         self.api = Api(url, self.key(), folder)
 
     def start_llm(self) -> None:
@@ -132,7 +132,7 @@ class Stack:
         container.ports[f"{LLM_PORT}/tcp"] = ("127.0.0.1", port)  # type: ignore[assignment]
         self.containers["llm"] = container.start()
         self.llm = ScriptedServer(f"http://127.0.0.1:{port}/v1")
-        wait_for(lambda: _ok(f"{self.llm.base_url}/models"), 30, "the LLM server")
+        wait_for(lambda: _ok(f"{self.llm.base_url}/models"), 120, "the LLM server")
 
     def run(self, service: str, name: str = "", command: list[str] | None = None, **other: str) -> DockerContainer:
         """Start a container of a service, under another name, command or with other lines of .env if told so."""
@@ -248,7 +248,7 @@ class Stack:
         now = int(time.time()) + 1
         return bool(list(self.inner(name).client.api.events(since=int(since), until=now, filters=wanted, decode=True)))
 
-    def ready(self, name: str, seconds: float = 60) -> None:
+    def ready(self, name: str, seconds: float = 120) -> None:
         """Wait until the health check of compose.yaml passes."""
         test = self.described(name)["healthcheck"]["test"][1:]
         wait_for(lambda: self.inner(name).exec_run(test).exit_code == 0, seconds, f"{name} ready")
@@ -269,7 +269,7 @@ class Stack:
     def kill(self, name: str) -> None:
         """`docker kill -s KILL`, after which Docker restarts nothing by itself."""
         self.inner(name).kill("SIGKILL")
-        wait_for(lambda: not self.inspect(name)["State"]["Running"], 30, f"end of {name}")
+        wait_for(lambda: not self.inspect(name)["State"]["Running"], 120, f"end of {name}")
 
     def again(self, name: str) -> None:
         """`docker start`."""
@@ -292,7 +292,7 @@ class Stack:
                 return None
             return answer.json() if answer.status_code == 200 else None
 
-        found: dict[str, Any] = wait_for(ask, 90, f"an answer to GET {path}")
+        found: dict[str, Any] = wait_for(ask, 120, f"an answer to GET {path}")
         return found
 
     def collection(self, name: str, texts: Iterable[str]) -> Any:

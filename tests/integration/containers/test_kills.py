@@ -15,9 +15,9 @@ COMMUNITIES = 40
 OWN = [name for name in (*WORKERS, "api", *SERVERS) if name not in EXTERNAL.services()]
 
 
-def text(padding: int) -> str:
+def text(padding: int, communities: int = COMMUNITIES) -> str:
     """A document whose graph has at least so many communities; another padding, other prompts."""
-    return "\n\n".join(corpus(COMMUNITIES, 6, padding).texts)
+    return "\n\n".join(corpus(communities, 6, padding).texts)
 
 
 def complete(deployment: Stack, name: str, run: dict[str, Any]) -> None:
@@ -32,7 +32,7 @@ def complete(deployment: Stack, name: str, run: dict[str, Any]) -> None:
 def test_a_build_survives_docker_kill_of(deployment: Stack, victim: str) -> None:
     name = f"kill-{victim}"
     # One after the other, so that there is a middle.
-    deployment.llm.configure(latency=0.3, slots=6)
+    deployment.llm.configure(latency=1.0, slots=4)
     run = deployment.index(name, text(OWN.index(victim) + 1))
     deployment.extracted(5)
     before = deployment.llm.stats()["kinds"]["extract"]["answered"]
@@ -54,7 +54,8 @@ def test_two_gevent_containers_share_a_build_and_one_over_its_limit_comes_back(d
     deployment.works(second)
     try:
         assert deployment.inspect(second)["HostConfig"]["Memory"] == deployment.kernel_limit(second) == limit
-        deployment.collection("shared", [text(20)])
+        # More text units than one worker asks about at once, so that it cannot take them all before the other comes.
+        deployment.collection("shared", [text(20, communities=240)])
         deployment.llm.configure(hold=True)
         run = deployment.begin("shared")
 
@@ -66,12 +67,12 @@ def test_two_gevent_containers_share_a_build_and_one_over_its_limit_comes_back(d
             )
             return {row["host"] for row in leased}
 
-        wait_for(lambda: holders() == {"worker-graphrag", second}, 60, "both gevent workers at work")
+        wait_for(lambda: holders() == {"worker-graphrag", second}, 120, "both gevent workers at work")
         # Its /tmp is memory, and counted as its own: so the kernel kills what is largest in it, which is the worker.
         restarts = deployment.inspect(second)["RestartCount"]
         fill = ["sh", "-c", "head -c 2G /dev/zero > /tmp/fill"]
         deployment.inner(second).exec_run(fill, detach=True)
-        wait_for(lambda: deployment.inspect(second)["RestartCount"] > restarts, 60, "a restart by Docker")
+        wait_for(lambda: deployment.inspect(second)["RestartCount"] > restarts, 120, "a restart by Docker")
         assert deployment.killed_for_memory(second, began)
         deployment.works(second, since=time.time() - 5)
         deployment.llm.configure(hold=False)

@@ -46,7 +46,7 @@ def test_what_a_killed_run_started_is_removed() -> None:
 
         assert session and len(left()) == 3
         run.send_signal(signal.SIGKILL)
-    wait_for(lambda: not left(), 60, "removal of what the killed run started")
+    wait_for(lambda: not left(), 120, "removal of what the killed run started")
     wait_for(
         lambda: not engine.containers.list(all=True, filters={"name": f"ryuk-{session}"}, ignore_removed=True),
         90,

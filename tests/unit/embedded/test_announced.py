@@ -22,7 +22,7 @@ def test_each_error_is_said_once_and_the_end_of_all(monkeypatch: pytest.MonkeyPa
             return []
 
     with announced(look, said.append):
-        assert done.wait(10)
+        assert done.wait(60)
     assert said == ["warning: chat away", "warning: embedding away", "the model servers answer again"]
 
 

@@ -46,7 +46,7 @@ def gone(pid: int) -> bool:
         return True
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 20.0) -> None:
+def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
@@ -197,7 +197,7 @@ def test_what_a_child_started_ends_with_it(state: StateDir) -> None:
     grandchild = int(child.output())
     assert os.getpgid(grandchild) == child.pid != os.getpgid(0)
     child.send(signal.SIGTERM)
-    assert child.wait(10)
+    assert child.wait(60)
     wait_until(lambda: gone(grandchild))
 
 
@@ -248,12 +248,12 @@ def test_left_over_process_is_found_by_its_folder_and_ended(tmp_path: Path) -> N
 def test_logs_are_private_rotated_at_start_and_cut_while_written(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     child = Child(python("print('one')")(), log)
-    assert child.wait(10)
+    assert child.wait(60)
     assert child.exit_code() == 0
     assert log.read_text() == "one\n"
     assert log.stat().st_mode & 0o777 == 0o600
     again = Child(python("print('two')")(), log)
-    assert again.wait(10)
+    assert again.wait(60)
     assert (again.output(), again.last_lines()) == ("two\n", ["two"])
     process.rotate(log, limit=4)
     assert not log.exists()

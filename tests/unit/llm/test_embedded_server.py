@@ -150,7 +150,7 @@ def test_nothing_outlives_a_killed_server(server: tuple[httpx.Client, subprocess
     (child,) = client.get("/health").json()["processes"]
     process.kill()
     process.wait()
-    for _ in range(100):
+    for _ in range(1200):
         if not os.path.exists(f"/proc/{child}"):
             return
         time.sleep(0.05)

@@ -29,7 +29,7 @@ class Clock:
 
 def until(condition: Callable[[], bool]) -> None:
     """Wait for other threads, with a generous end."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end, "the other threads did not get there"
         time.sleep(0.001)
@@ -53,11 +53,11 @@ class Worker:
             if order is not None:
                 order.append(name)
             self.inside.set()
-            self.go.wait(30)
+            self.go.wait(60)
 
     def end(self) -> None:
         self.go.set()
-        self.thread.join(20)
+        self.thread.join(60)
         assert not self.thread.is_alive()
 
 
@@ -163,7 +163,7 @@ jobs = [gevent.spawn(work) for _ in range(60)]
 gevent.sleep(0.015)
 for job in jobs[3:40]:
     job.kill()
-gevent.joinall(jobs, timeout=20)
+gevent.joinall(jobs, timeout=60)
 print(peak, limiter.in_flight, limiter.waiting, all(job.ready() for job in jobs))
 """
     done = subprocess.run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ def server(process: ScriptedServer) -> Iterator[ScriptedServer]:
 
 def post(server: ScriptedServer, path: str, body: dict[str, Any]) -> dict[str, Any]:
     request = urllib.request.Request(server.base_url + path, json.dumps(body).encode())
-    with urllib.request.urlopen(request, timeout=20) as answered:
+    with urllib.request.urlopen(request, timeout=60) as answered:
         return json.loads(answered.read())
 
 
@@ -169,7 +170,7 @@ def test_held_and_queued_calls_are_in_flight_together(server: ScriptedServer) ->
     assert server.stats()["kinds"]["other"]["peak"] == 8
     server.configure(hold=False)
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert len(answers) == 8
     counts = server.stats("spans")["kinds"]["other"]
     assert counts["in_flight"] == 0
@@ -181,7 +182,7 @@ def test_it_stops_when_its_stdin_closes() -> None:
     with running() as server:
         assert server.process.stdin is not None
         server.process.stdin.close()
-        assert server.process.wait(timeout=10) == 0
+        assert server.process.wait(timeout=60) == 0
 
 
 def lightrag_prompt(text: str) -> list[dict[str, str]]:
@@ -215,33 +216,34 @@ def test_lightrag_is_answered_in_its_own_rows(server: ScriptedServer) -> None:
     }
 
 
-def together(server: ScriptedServer, calls: int) -> list[tuple[float, float]]:
-    """Ask so many things at once and return each call's start and end at the server."""
+def together(server: ScriptedServer, calls: int) -> float:
+    """Ask so many things and return the seconds from when all of them are there to the last answer."""
+    server.configure(hold=True)
     threads = [threading.Thread(target=chat, args=(server, f"call {number}")) for number in range(calls)]
     for thread in threads:
         thread.start()
+    while server.stats()["in_flight"] < calls:
+        pass
+    began = time.time()
+    server.configure(hold=False)
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     spans = server.stats("spans")["kinds"]["other"]["spans"]
     assert len(spans) == calls
-    return [(start, end) for start, end in spans]
+    return max(end for _, end in spans) - began
 
 
 def test_a_fuller_batch_gives_fewer_tokens_a_second_to_each(server: ScriptedServer) -> None:
     server.configure(token_seconds=0.004, token_slowdown=0.5, answer_tokens=50)
-    ((start, end),) = together(server, 1)
-    assert end - start >= 50 * 0.004
+    assert together(server, 1) >= 50 * 0.004
     server.reset()
-    spans = together(server, 4)
-    # A step of four takes 2.5 times as long, so one after the other would be slower, alone would be faster.
-    lasted = max(end for _, end in spans) - min(start for start, _ in spans)
-    assert lasted >= 50 * 0.004 * 2.5 * 0.9
-    assert server.stats()["kinds"]["other"]["peak"] == 4
+    # A step of four takes 2.5 times as long.
+    assert together(server, 4) >= 50 * 0.004 * 2.5
 
 
 def test_a_call_that_leaves_the_batch_leaves_the_others_faster(server: ScriptedServer) -> None:
-    server.configure(token_seconds=0.01, token_slowdown=9.0, answer_tokens=40)
-    connection = http.client.HTTPConnection(server.base_url.split("/")[2], timeout=20)
+    server.configure(token_seconds=0.01, token_slowdown=99.0, answer_tokens=40)
+    connection = http.client.HTTPConnection(server.base_url.split("/")[2], timeout=60)
     body = json.dumps({"model": "scripted", "messages": [{"role": "user", "content": "going away"}]})
     connection.request("POST", "/v1/chat/completions", body)
     while server.stats()["in_flight"] < 1:
@@ -251,22 +253,23 @@ def test_a_call_that_leaves_the_batch_leaves_the_others_faster(server: ScriptedS
     while server.stats()["in_flight"] < 2:
         pass
     connection.close()
-    staying.join(20)
+    staying.join(60)
     counts = server.stats("spans")["kinds"]["other"]
     assert (counts["answered"], counts["abandoned"]) == (1, 1)
-    # 40 steps of two would take 4 s.
-    assert max(end - start for start, end in counts["spans"]) < 3.0
+    # 40 steps of two would take 40 s.
+    assert max(end - start for start, end in counts["spans"]) < 20.0
 
 
 def test_slots_serve_in_order_and_embeddings_may_take_another_time(server: ScriptedServer) -> None:
     server.configure(slots=2, latency=0.2, embedding_latency=0.0)
-    spans = sorted(together(server, 6))
+    assert together(server, 6) >= 0.6
+    spans = sorted(server.stats("spans")["kinds"]["other"]["spans"])
     assert [end for _, end in spans] == sorted(end for _, end in spans)
-    assert spans[-1][1] - spans[0][0] >= 0.6
     server.reset()
+    server.configure(latency=20.0)
     post(server, "/embeddings", {"model": "scripted-embedding", "input": ["a text"]})
     ((start, end),) = server.stats("spans")["kinds"]["embedding"]["spans"]
-    assert end - start < 0.2
+    assert end - start < 10.0
 
 
 def test_requests_are_recorded_only_when_asked_for(server: ScriptedServer) -> None:

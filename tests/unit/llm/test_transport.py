@@ -159,7 +159,7 @@ with running(hold=True) as server:
         gevent.sleep(0.01)
     jobs[0].kill()
     server.configure(hold=False)
-    gevent.joinall(jobs, timeout=20)
+    gevent.joinall(jobs, timeout=60)
     print(sum(job.successful() and hasattr(job.value, "content") for job in jobs), server.stats()["peak"])
 print("gevent" in sys.modules["fileintel.llm.client"].__dict__)
 """
