@@ -41,10 +41,6 @@ class HubMonitor:
         """The longest stretch so far in milliseconds, and the function that was left at its end."""
         return 1000 * self._longest, self._by
 
-    def reset(self) -> None:
-        """Forget the longest stretch."""
-        self._longest, self._by = 0.0, ""
-
     def _mark(self, now: float) -> None:
         self._marked = now
         self._queued = self._queued_seconds()

@@ -107,11 +107,16 @@ def test_community_level_and_response_type_reach_the_prompts(deployment: Deploym
 
 
 def test_twenty_questions_at_once_each_stream_their_own_answer(deployment: Deployment, asked: Collection) -> None:
+    names = iter(sorted(name.capitalize() for name in TEXTS.entities))
+    # The contexts of one round of follow-up questions would take half a second; the rest is what a busy machine adds.
+    deployment.keeps_hub_free(lambda: twenty_questions(deployment, asked, [next(names) for _ in range(20)]), 150)
+
+
+def twenty_questions(deployment: Deployment, asked: Collection, names: list[str]) -> None:
     modes = ["basic", "local", "global", "drift"]
-    names = sorted(name.capitalize() for name in TEXTS.entities)
     questions = [
-        (modes[number % 4], f"What is known about {names[number]}?", {"dynamic_selection": number % 8 == 2})
-        for number in range(20)
+        (modes[number % 4], f"What is known about {name}?", {"dynamic_selection": number % 8 == 2})
+        for number, name in enumerate(names)
     ]
     # Every question's first call is held until all of them wait; the embeddings they plan with are known by then.
     models.embed([question for _, question, _ in questions])
@@ -130,9 +135,6 @@ def test_twenty_questions_at_once_each_stream_their_own_answer(deployment: Deplo
         assert query.question == question and text_of(heard) == query.answer.text
         assert sum(kind == "delta" for kind, _ in heard) > 1
         assert query.answer.citations
-    (worker,) = deployment.workers("gevent")
-    # The contexts of one round of follow-up questions would take half a second; the rest is what a busy machine adds.
-    assert worker["longest_stall_ms"] < 150, worker["stalled_by"]
 
 
 def test_a_killed_worker_repeats_the_calls_in_flight_at_most(deployment: Deployment, asked: Collection) -> None:
