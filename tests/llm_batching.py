@@ -44,6 +44,7 @@ class Options:
     fault_kinds: str = ""  # the kinds (comma separated) that the faults above befall; empty: all
     hold: bool = False  # calls wait until this is false again
     hold_kinds: str = ""  # the kinds (comma separated) that wait so; empty: all
+    hold_after: int = 0  # so many calls of a kind are served before any has to wait
     record: bool = False  # keep every request's body, for GET /control/recorded
     refuse_json_schema: bool = False  # 400 to a response_format of type json_schema
     finish_reason: str = "stop"

@@ -64,6 +64,7 @@ class Tally(Gauge):
         self.paid: set[bytes] = set()
         self.spans: list[tuple[float, float]] = []
         self.last: dict[str, Any] | None = None
+        self.served = 0  # calls that were not made to wait
 
     def ask(self, prompt: bytes, body: dict[str, Any], now: float) -> None:
         """Count a call that begins and what it asks."""

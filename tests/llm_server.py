@@ -118,15 +118,18 @@ class Server:
             self.fail(call, 429, "Rate limit reached.")
         elif faulty and self.drawn(call, attempt, "error", options.error_rate):
             self.fail(call, 500, "Internal error, as told.")
-        elif (
-            faulty
-            and self.drawn(call, attempt, "hang", options.hang_rate)
-            or options.hold
-            and _names(options.hold_kinds, call.kind)
-        ):
+        elif self.waits(call, attempt):
             self.held.append(call)
         else:
+            call.tally.served += 1
             self.service.take(call)
+
+    def waits(self, call: Call, attempt: int) -> bool:
+        """Whether a call is to wait until other options let it go on."""
+        options = self.options
+        if self.faulty(call) and self.drawn(call, attempt, "hang", options.hang_rate):
+            return True
+        return options.hold and _names(options.hold_kinds, call.kind) and call.tally.served >= options.hold_after
 
     def faulty(self, call: Call) -> bool:
         """Whether faults are on that may befall calls of this kind."""

@@ -86,6 +86,12 @@ class Deployment:
         wait_for(ready, 120, "API ready")
         return api
 
+    def renew(self, name: str) -> None:
+        """Stop a worker as an operator would and start another, which has learned nothing yet of the LLM server."""
+        self.processes[name].terminate()
+        self.processes[name].wait(60)
+        self.start(name)
+
     def kill(self, name: str) -> None:
         """SIGKILL a worker, as the kernel does when memory runs out."""
         self.processes[name].send_signal(signal.SIGKILL)
@@ -105,9 +111,7 @@ class Deployment:
             if worker["longest_stall_ms"] < most_ms:
                 return
             found.append((worker["longest_stall_ms"], worker["stalled_by"]))
-            self.processes["graphrag"].terminate()
-            self.processes["graphrag"].wait(60)
-            self.start("graphrag")
+            self.renew("graphrag")
         raise AssertionError(f"held the hub each time: {found}")
 
     def stop(self) -> None:

@@ -17,6 +17,10 @@ from fileintel.tasks import bells
 from fileintel.tasks.index import BAD_ANSWER_ATTEMPTS
 
 
+def answered(deployment: Deployment, kind: str) -> int:
+    return int(deployment.llm.stats()["kinds"][kind]["answered"])
+
+
 def test_graph_is_the_one_the_texts_state(deployment: Deployment) -> None:
     texts = corpus(6, 5)
     collection = deployment.collection("stated", texts.texts)
@@ -54,8 +58,9 @@ def test_a_second_request_joins_the_running_build(deployment: Deployment) -> Non
 
 def test_summaries_and_the_reports_of_160_communities_run_all_at_once(deployment: Deployment) -> None:
     collection = deployment.collection("wide", ["\n\n".join(corpus(165, 5).texts)])
-    # Half of the summaries wait, and reports wait for no summaries but their own.
-    deployment.llm.configure(hold=True, hold_kinds="report", hang_rate=0.5, fault_kinds="summarize")
+    # Half of the summaries wait, and reports wait for no summaries but their own. What is answered takes its time: a
+    # worker that sees a busy machine answer many calls no faster than few asks few at once.
+    deployment.llm.configure(latency=2.0, hold=True, hold_kinds="report", hang_rate=0.5, fault_kinds="summarize")
     deployment.llm.reset()
     run = bells.start_index(collection.id)
     wait_for(lambda: deployment.in_flight("report"), 120, "a first report")
@@ -82,17 +87,14 @@ def test_no_greenlet_holds_the_hub_during_a_build(deployment: Deployment) -> Non
 
 def test_kill_of_the_gevent_worker_repeats_only_calls_in_flight(deployment: Deployment) -> None:
     collection = deployment.collection("killed", ["\n\n".join(corpus(400, 8).texts)])
-    # Half of the calls hang, so that some are in flight whenever the worker is killed.
-    deployment.llm.configure(hang_rate=0.5, fault_kinds="extract")
+    deployment.llm.configure(hold=True, hold_kinds="extract", hold_after=60)
     deployment.llm.reset()
     run = bells.start_index(collection.id)
-    wait_for(
-        lambda: deployment.llm.stats()["kinds"].get("extract", {}).get("answered", 0) >= 60, 120, "some extractions"
-    )
+    wait_for(lambda: deployment.in_flight("extract") and answered(deployment, "extract") == 60, 120, "extractions")
     deployment.kill("graphrag")
     # What a worker has claimed and not stored is what it has in flight.
     in_flight = next(step.leased for step in runs.progress(run.id) if step.step == "extract_graph")
-    deployment.llm.configure(hang_rate=0.0)
+    deployment.llm.configure(hold=False)
     deployment.start("graphrag")
     ended = deployment.finish(run, 240)
     assert ended.state == "complete", ended.error

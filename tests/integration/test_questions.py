@@ -22,6 +22,7 @@ TEXTS = corpus(30, 4, padding=5)
 def asked(deployment: Deployment) -> Collection:
     collection = deployment.collection("asked", TEXTS.texts)
     assert deployment.build(collection).state == "complete"
+    deployment.renew("graphrag")
     return collection
 
 
@@ -108,6 +109,8 @@ def test_community_level_and_response_type_reach_the_prompts(deployment: Deploym
 
 def test_twenty_questions_at_once_each_stream_their_own_answer(deployment: Deployment, asked: Collection) -> None:
     names = iter(sorted(name.capitalize() for name in TEXTS.entities))
+    # One that knows of no reason to ask fewer at once.
+    deployment.renew("graphrag")
     # The contexts of one round of follow-up questions would take half a second; the rest is what a busy machine adds.
     deployment.keeps_hub_free(lambda: twenty_questions(deployment, asked, [next(names) for _ in range(20)]), 150)
 
@@ -138,6 +141,7 @@ def twenty_questions(deployment: Deployment, asked: Collection, names: list[str]
 
 
 def test_a_killed_worker_repeats_the_calls_in_flight_at_most(deployment: Deployment, asked: Collection) -> None:
+    deployment.renew("graphrag")
     deployment.llm.reset()
     deployment.llm.configure(hang_rate=0.5, fault_kinds="follow_up")
     try:
