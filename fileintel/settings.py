@@ -364,6 +364,15 @@ def load() -> Settings:
     return read(*layers())
 
 
+def require(settings: Settings, *names: str) -> None:
+    """Raise ConfigurationError for the first of these servers' addresses that is not known."""
+    for name in names:
+        if not getattr(settings, name):
+            raise ConfigurationError(
+                f"{variable_of(name)} is not set and no `fileintel up` is running: start one, or set it"
+            )
+
+
 def layers() -> tuple[dict[str, str], dict[str, str]]:
     """The process environment and the variables of a running `fileintel up`, checked for unknown names."""
     environment = dict(os.environ)

@@ -25,9 +25,10 @@ def api(
 
     import uvicorn
 
-    from fileintel.settings import load
+    from fileintel.settings import load, require
 
     settings = load()
+    require(settings, "database_url", "redis_url")
     level = settings.log_level
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if level != "DEBUG":  # two lines from Alembic for each look at the migrations, which probes take all the time

@@ -15,8 +15,8 @@ from sqlalchemy import Connection, CursorResult, Engine, create_engine, event, t
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from fileintel.errors import ConfigurationError, ServiceError
-from fileintel.settings import load
+from fileintel.errors import ServiceError
+from fileintel.settings import load, require
 
 _engines: dict[int, Engine] = {}
 # An escaped NUL, and not the end of an escaped backslash before the letters u0000.
@@ -32,11 +32,9 @@ def engine() -> Engine:
     found = _engines.get(pid)
     if found is None:
         settings = load()
-        url = settings.database_url
-        if not url:
-            raise ConfigurationError("DATABASE_URL is not set and no `fileintel up` is running: start one, or set it")
+        require(settings, "database_url")
         found = create_engine(
-            _driver_url(url),
+            _driver_url(settings.database_url),
             pool_size=settings.database_pool_size,
             max_overflow=0,
             pool_timeout=60,

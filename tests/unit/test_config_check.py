@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from fileintel.cli import config
+from fileintel.cli import api, config
 from fileintel.cli import worker as worker_command
 from fileintel.configuration import sizing
 from fileintel.configuration.checks import broker_policy, check
@@ -21,6 +21,7 @@ from fileintel.settings import FIELD_OF, Bytes, Settings, load, read
 APP = typer.Typer()
 APP.add_typer(config.app)
 APP.add_typer(worker_command.app)
+APP.add_typer(api.app)
 
 
 @pytest.fixture(autouse=True)
@@ -261,10 +262,27 @@ def test_sizing_refuses_what_is_no_host(memory: str):
 def test_worker_becomes_celery_with_its_environment(monkeypatch):
     seen = []
     monkeypatch.setattr(os, "execve", lambda *arguments: seen.append(arguments))
+    monkeypatch.setenv("DATABASE_URL", "postgresql://h/x")
+    monkeypatch.setenv("REDIS_URL", "redis://h/0")
     assert CliRunner().invoke(APP, ["worker", "graphrag"]).exit_code == 0
     [(program, argv, environment)] = seen
     assert program == argv[0] and "--pool=gevent" in argv
     assert environment["GEVENT_RESOLVER"] == "ares" and environment["PATH"] == os.environ["PATH"]
+
+
+@pytest.mark.parametrize("command", [["worker", "main"], ["worker", "graphrag"], ["api"]])
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [({"DATABASE_URL": "postgresql://h/x"}, "REDIS_URL"), ({"REDIS_URL": "redis://h/0"}, "DATABASE_URL")],
+)
+def test_what_needs_servers_says_which_is_not_known(monkeypatch, command, given, missing):
+    """Celery would look for a RabbitMQ on this machine, for ever."""
+    for variable, value in given.items():
+        monkeypatch.setenv(variable, value)
+    result = CliRunner().invoke(APP, command)
+    assert isinstance(result.exception, ConfigurationError) and str(result.exception).startswith(
+        f"{missing} is not set"
+    )
 
 
 def test_worker_refuses_greenlets_on_a_queue_that_computes(monkeypatch):
