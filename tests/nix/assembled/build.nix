@@ -285,6 +285,36 @@ let
       python313 = final.python312;
     };
 
+  postgresql =
+    raw "postgresql" ''
+      cp -L /usr/lib/postgresql/17/bin/* $out/bin/
+      cp -rL /usr/lib/postgresql/17/lib $out/
+    ''
+    // {
+      version = "17.5";
+      psqlSchema = "17";
+      installedExtensions = [ ];
+      pkgs.pgvector = null;
+      withPackages = _: postgresql;
+      withJIT = postgresql;
+      withoutJIT = postgresql;
+    };
+
+  # What NixOS asks of its systemd.
+  systemdParts = [
+    "Bootloader"
+    "Cryptsetup"
+    "Efi"
+    "Hostnamed"
+    "Importd"
+    "Localed"
+    "Machined"
+    "Portabled"
+    "Timedated"
+    "Tpm2Tss"
+    "Utmp"
+  ];
+
   ours = final: _: {
     fileintel = final.callPackage (root + "/nix/package.nix") { };
     images = final.callPackage (root + "/nix/images.nix") { };
@@ -292,19 +322,25 @@ let
       pkgs = final;
       self = null;
     };
-    postgresql_17.withPackages =
-      _:
-      raw "postgresql" ''
-        cp -L /usr/lib/postgresql/17/bin/* $out/bin/
-        cp -rL /usr/lib/postgresql/17/lib $out/
-      '';
+    postgresql_17 = postgresql;
+    inherit postgresql;
     valkey = tools "valkey" [
       "valkey-server"
       "valkey-cli"
     ];
+    # For machines.nix: what NixOS's units name besides.
+    debianTools = tools;
+    debianSystemd =
+      raw "systemd" "ln -s /usr/bin/systemctl /usr/bin/systemd-run /usr/bin/systemd-tmpfiles $out/bin/"
+      // lib.genAttrs (map (part: "with${part}") systemdParts) (_: true);
+    redis =
+      raw "redis" "for part in server cli; do cp -L /usr/bin/valkey-$part $out/bin/redis-$part; done"
+      // {
+        serverBin = "redis-server";
+      };
   };
 in
-import core {
+import nixpkgs {
   system = "x86_64-linux";
   stdenvStages = stages;
   overlays = [
