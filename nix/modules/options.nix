@@ -2,7 +2,8 @@
 { lib }:
 let
   inherit (lib) mkOption types;
-  declared = (lib.importJSON ../settings.json).settings;
+  known = lib.importJSON ../settings.json;
+  declared = known.settings;
 
   number =
     entry: type:
@@ -26,6 +27,7 @@ let
 in
 rec {
   inherit declared;
+  inherit (known) connections_buffer;
 
   size = types.strMatching "[0-9]+ *([kKmMgGtT]([iI]?[bB])?|[bB])?" // {
     description = "size such as 512M, 20G or 2gb (powers of 1024)";

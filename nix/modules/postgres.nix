@@ -34,7 +34,7 @@ let
   held = processes * lib.toIntBase10 cfg.plan.settings.FILEINTEL_DATABASE_POOL_SIZE;
   inherit (config.services.postgresql.settings) max_connections;
   # For superusers, copies, whoever looks on.
-  spare = (lib.importJSON ../settings.json).connections_buffer;
+  spare = options.connections_buffer;
 in
 {
   options.services.fileintel.postgres = {

@@ -14,7 +14,6 @@ let
     _: _: {
       gnugrep = built.debianTools "gnugrep" [ "grep" ];
       gnused = built.debianTools "gnused" [ "sed" ];
-      redis = built.redis;
       systemd = built.debianSystemd;
     }
   );
