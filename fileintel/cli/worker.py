@@ -43,13 +43,12 @@ def worker(
     problems = topology.problems(layout, current)
     if problems:
         raise ConfigurationError(problems[0])
-    if not dry_run:
-        settings.require(current, "redis_url", *(() if ping else ("database_url",)))
     added = dict(layout.environment) if ping else topology.worker_environment(name, current)
     if dry_run:
         pairs = [f"{variable}={value}" for variable, value in added.items()]
         typer.echo(shlex.join(["env", *pairs, *argv]))
         return
+    settings.require(current, *(["redis_url"] if ping else ["redis_url", "database_url"]))
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(argv[0], argv, {**os.environ, **added})
