@@ -359,6 +359,10 @@ class ScriptedServer:
         """Return the counts (`details`: spans, prompts, last): totals at the top, each kind under "kinds"."""
         return self._control("/control/stats?" + "&".join(details), None)
 
+    def kind(self, name: str) -> dict[str, Any]:
+        """Return the counts of one kind; noughts if nothing of it was asked."""
+        return self.stats()["kinds"].get(name) or Tally().describe(0.0)
+
     def configure(self, **options: Any) -> dict[str, Any]:
         """Change options while the server runs and return them all."""
         return self._control("/control", options)

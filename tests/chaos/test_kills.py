@@ -135,7 +135,7 @@ def test_a_build_survives_the_death_of(up: Up, victim: str) -> None:
     up.llm.configure(latency=1.0, slots=20)
     name = victim.replace(" ", "-")
     run = up.build(name, padding=1 + list(VICTIMS).index(victim))
-    wait_for(lambda: up.llm.stats()["kinds"].get("extract", {}).get("answered", 0) >= 10, 120, "some extractions")
+    wait_for(lambda: up.llm.kind("extract")["answered"] >= 10, 120, "some extractions")
     up.process(*VICTIMS[victim]).send_signal(signal.SIGKILL)
     time.sleep(1)
     up.llm.configure(latency=0.0, slots=0)

@@ -97,23 +97,6 @@ class Deployment:
         self.processes[name].send_signal(signal.SIGKILL)
         self.processes[name].wait(60)
 
-    def keeps_hub_free(self, work: Callable[[], None], most_ms: float) -> None:
-        """Check that the gevent worker's hub is never held so long during some work.
-
-        What holds it does so every time, a pause of the whole machine does not: a new worker gets a second and a third
-        chance.
-        """
-        found = []
-        for _ in range(3):
-            work()
-            time.sleep(3)  # one heartbeat more
-            (worker,) = self.workers("graphrag_gevent")
-            if worker["longest_stall_ms"] < most_ms:
-                return
-            found.append((worker["longest_stall_ms"], worker["stalled_by"]))
-            self.renew("graphrag")
-        raise AssertionError(f"held the hub each time: {found}")
-
     def stop(self) -> None:
         """Stop every worker still running."""
         alive = [process for process in self.processes.values() if process.poll() is None]
@@ -142,10 +125,6 @@ class Deployment:
             self.upload(made, f"{name}-{number:03}.txt", text.encode())
         self.settle(made)
         return made
-
-    def in_flight(self, kind: str) -> int:
-        """How many calls of a kind the LLM server has not answered."""
-        return int(self.llm.stats()["kinds"].get(kind, {"in_flight": 0})["in_flight"])
 
     def settle(self, collection: Collection, seconds: float = 180) -> list[Document]:
         """Wait until every document is ready or failed."""

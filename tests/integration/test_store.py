@@ -49,6 +49,10 @@ def held(deployment: Deployment) -> Iterator[Collection]:
 STEP = "create_community_reports"
 
 
+def beat(name: str) -> None:
+    workers.beat(name, name=name, host="h", pid=os.getpid(), in_flight=0, call_limit=0, longest_stall_ms=0.0, by="")
+
+
 def start(collection: Collection, items: int) -> int:
     run, new = runs.start(
         collection.id, steps=[(STEP, ()), ("next", (STEP,))], chat_model="m", embedding_model="e", parameters={}
@@ -110,7 +114,7 @@ def test_each_item_is_claimed_once_and_the_step_advances_once(held: Collection) 
 
     def puller(name: str) -> None:
         # The workers' reaper takes what is leased by a name it does not know.
-        workers.beat(name, name=name, host="h", pid=os.getpid(), in_flight=0, call_limit=0, longest_stall_ms=0.0, by="")
+        beat(name)
         items = work.exchange(None, run_id, STEP, name)
         while items:
             claimed.append(items[0].key)
@@ -185,13 +189,12 @@ def test_the_reaper_frees_what_the_dead_held_and_leaves_the_living_alone(held: C
     run_id = start(held, 2)
     dead, alive = f"dead-{uuid.uuid4()}", f"alive-{uuid.uuid4()}"
     for name in (dead, alive):
-        workers.beat(name, name=name, host="h", pid=os.getpid(), in_flight=0, call_limit=0, longest_stall_ms=0.0, by="")
+        beat(name)
         assert work.claim(run_id, STEP, name) is not None
     execute("UPDATE workers SET seen_at = now() - interval '31 seconds' WHERE id = :id", id=dead)
 
     def freed() -> bool:
-        # The living say so every few seconds.
-        execute("UPDATE workers SET seen_at = now() WHERE id = :id", id=alive)
+        beat(alive)
         return work.pending(run_id, STEP) == 1
 
     wait_for(freed, 120, "the reaper's turn")

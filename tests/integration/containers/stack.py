@@ -332,7 +332,7 @@ class Stack:
 
     def extracted(self, calls: int) -> None:
         """Wait until the LLM server has answered so many extractions."""
-        wait_for(lambda: self.llm.stats()["kinds"].get("extract", {}).get("answered", 0) >= calls, 120, "extractions")
+        wait_for(lambda: self.llm.kind("extract")["answered"] >= calls, 120, "extractions")
 
 
 def _ok(url: str) -> bool:

@@ -35,7 +35,7 @@ def test_a_build_survives_docker_kill_of(deployment: Stack, victim: str) -> None
     deployment.llm.configure(latency=1.0, slots=4)
     run = deployment.index(name, text(OWN.index(victim) + 1))
     deployment.extracted(5)
-    before = deployment.llm.stats()["kinds"]["extract"]["answered"]
+    before = deployment.llm.kind("extract")["answered"]
     deployment.kill(victim)
     time.sleep(1)
     deployment.again(victim)

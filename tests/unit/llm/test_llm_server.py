@@ -178,6 +178,28 @@ def test_held_and_queued_calls_are_in_flight_together(server: ScriptedServer) ->
     assert 0 < counts["mean_in_flight"] <= 8
 
 
+def test_some_calls_are_held_and_hanging_ones_let_go(server: ScriptedServer) -> None:
+    assert server.kind("other")["in_flight"] == 0
+    server.configure(hold=True, hold_kinds="other", hold_after=1)
+    chat(server, "served")
+    post(server, "/embeddings", {"model": "scripted-embedding", "input": ["of another kind"]})
+    asking = [threading.Thread(target=chat, args=(server, "waits"))]
+    asking[0].start()
+    while server.kind("other")["in_flight"] < 1:
+        pass
+    server.configure(hang_rate=1.0)
+    server.configure(hold=False)
+    asking.append(threading.Thread(target=chat, args=(server, "hangs")))
+    asking[1].start()
+    while server.kind("other")["in_flight"] < 2:
+        pass
+    assert server.kind("other")["answered"] == 1
+    server.configure(hang_rate=0.0)
+    for thread in asking:
+        thread.join(60)
+    assert server.kind("other")["answered"] == 3
+
+
 def test_it_stops_when_its_stdin_closes() -> None:
     with running() as server:
         assert server.process.stdin is not None
@@ -239,6 +261,7 @@ def test_a_fuller_batch_gives_fewer_tokens_a_second_to_each(server: ScriptedServ
     server.reset()
     # A step of four takes 2.5 times as long.
     assert together(server, 4) >= 50 * 0.004 * 2.5
+    assert server.stats()["kinds"]["other"]["peak"] == 4
 
 
 def test_a_call_that_leaves_the_batch_leaves_the_others_faster(server: ScriptedServer) -> None:
