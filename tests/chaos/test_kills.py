@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +20,9 @@ import psutil
 import pytest
 from deployment import wait_for
 
+# The first test waits for everything to start as well.
+pytestmark = pytest.mark.timeout(600)
+
 COMMUNITIES = 120
 
 
@@ -34,12 +37,12 @@ class Up:
 
     def process(self, *words: str) -> psutil.Process:
         """The oldest process below the launcher whose command line has all these words."""
-        found = [
-            child
-            for child in psutil.Process(self.launcher.pid).children(recursive=True)
-            if all(word in " ".join(child.cmdline()) for word in words)
-        ]
-        return min(found, key=lambda child: child.create_time())
+        found: list[tuple[float, psutil.Process]] = []
+        for child in psutil.Process(self.launcher.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):  # Postgres's own come and go
+                if all(word in " ".join(child.cmdline()) for word in words):
+                    found.append((child.create_time(), child))
+        return min(found, key=lambda pair: pair[0])[1]
 
     def get(self, path: str) -> dict[str, Any]:
         """What the API says, once it says something: what it needs may just be restarting."""
@@ -90,23 +93,23 @@ def up() -> Iterator[Up]:
         }
         for variable in ("DATABASE_URL", "REDIS_URL"):
             environment.pop(variable, None)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
         with (folder / "up.log").open("wb") as log:
             launcher = subprocess.Popen(
-                [sys.executable, "-m", "fileintel", "up", "--port", str(port)], env=environment, stdout=log, stderr=log
+                [sys.executable, "-m", "fileintel", "up"], env=environment, stdout=log, stderr=log
             )
         try:
             values = wait_for(lambda: _environment(folder, launcher), 120, "fileintel up")
             key = (folder / "admin.key").read_text().strip()
             with httpx.Client(
-                base_url=values["FILEINTEL_API_URL"] + "/api/v2", headers={"Authorization": f"Bearer {key}"}, timeout=60
+                base_url=values["FILEINTEL_API_URL"] + "/api/v2",
+                headers={"Authorization": f"Bearer {key}"},
+                timeout=60,
+                trust_env=False,
             ) as api:
                 yield Up(launcher, api, llm, folder)
         finally:
             launcher.terminate()
-            launcher.wait(60)
+            launcher.wait(120)
 
 
 def _environment(folder: Path, launcher: subprocess.Popen[bytes]) -> dict[str, str] | None:

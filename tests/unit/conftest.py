@@ -19,7 +19,9 @@ MADE = {"build", "dist", "fileintel.egg-info"}
 ELSEWHERE = tuple(
     f"{path}{os.sep}" if path.is_dir() else str(path)
     for path in ROOT.iterdir()
-    if path.name not in LISTED | MADE and (path.name == ".env.example" or not path.name.startswith("."))
+    if path.name not in LISTED | MADE
+    and (path.name == ".env.example" or not path.name.startswith("."))
+    and not (path / "pyvenv.cfg").exists()
 )
 _ours = False
 

@@ -229,12 +229,12 @@ def serve(
         timeout_keep_alive=600,
         timeout_graceful_shutdown=3,
     )
+    # uvicorn stops in order on these signals and then raises them again, which would end us as if by accident.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(0))
     address = f"http://{host}:{listener.getsockname()[1]}/v1"
     print(f"embedded models on {address}: loading into {count} processes", file=sys.stderr, flush=True)
     server = uvicorn.Server(config)
-    # uvicorn stops in order on these signals and then raises them again, which would end us as if by accident.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
     server.run(sockets=[listener])
     if not server.started:
         raise ServiceError("the embedded model server did not start: the cause stands above")

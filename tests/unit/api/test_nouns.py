@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import threading
@@ -233,9 +234,19 @@ def test_silence_is_filled_with_heartbeats(
     heard = threading.Event()
 
     def slow(query_id: str, timeout: float) -> Any:
-        heard.wait(0.3)
+        assert heard.wait(60)
         yield "answer", {"text": "x"}
 
+    waited = asyncio.wait_for
+
+    async def wait_for(event: Any, seconds: float) -> Any:
+        try:
+            return await waited(event, seconds)
+        except TimeoutError:
+            heard.set()
+            raise
+
+    monkeypatch.setattr(asyncio, "wait_for", wait_for)
     monkeypatch.setattr(streams, "_HEARTBEAT_SECONDS", 0.05)
     monkeypatch.setattr(events, "follow", slow)
     query = store.create_query(scene.minutes.id, "Who?", "auto")

@@ -6,11 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
+from processes import gone, wait_until
 from unit.documents.conftest import MakePdf, wrapped
 
 from fileintel.documents import limits, parse, parse_in_limits
@@ -90,7 +90,9 @@ def test_the_child_is_given_no_secrets(tmp_path: Path, monkeypatch: pytest.Monke
 
 def _parsing_process() -> psutil.Process:
     (found,) = [
-        child for child in psutil.Process().children() if child.cmdline()[-2:] == ["-m", "fileintel.documents.child"]
+        child
+        for child in psutil.Process().children()
+        if child.status() != psutil.STATUS_ZOMBIE and child.cmdline()[-2:] == ["-m", "fileintel.documents.child"]
     ]
     return found
 
@@ -118,14 +120,12 @@ def test_ends_with_whoever_started_it(tmp_path: Path) -> None:
         f"parse_in_limits(Path({str(path)!r}), 'a.txt', seconds=60, memory_bytes={GIB})"
     )
     with subprocess.Popen([sys.executable, "-c", code]) as worker:
-        processes: list[psutil.Process] = []
-        end = time.monotonic() + 30
-        while len(processes) < 2 and time.monotonic() < end:
-            processes = psutil.Process(worker.pid).children(recursive=True)
-        assert len(processes) == 2
+        started = psutil.Process(worker.pid)
+        wait_until(lambda: len(started.children(recursive=True)) == 2, 120)
+        processes = started.children(recursive=True)
         worker.kill()
 
-    assert psutil.wait_procs(processes, timeout=30)[1] == []
+    wait_until(lambda: all(gone(process.pid) for process in processes))
 
 
 def _parse_and_tell(path: str, results: multiprocessing.SimpleQueue[str]) -> None:

@@ -105,7 +105,7 @@ PAGE = """<!doctype html><html><head><title>The Page</title><style>p {}</style><
 
 def test_html_keeps_the_content_and_drops_what_stands_around_it(tmp_path: Path) -> None:
     path = tmp_path / "x"
-    path.write_text(PAGE)
+    path.write_text(PAGE, encoding="utf-8")
 
     document = parse(path, "page.html")
 

@@ -4,11 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from processes import gone, wait_until
 
 from fileintel.embedded import process
 from fileintel.embedded.process import Child, Command
@@ -37,20 +37,6 @@ def python(code: str, **more: object) -> Callable[[], Command]:
 
 def says_up(child: Child) -> bool:
     return "up" in child.output()
-
-
-def gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -156,10 +142,17 @@ def test_restarts_what_dies(state: StateDir) -> None:
     supervisor.stop()
 
 
-def test_gives_up_on_what_keeps_dying(state: StateDir) -> None:
-    code = "import time; print('up', flush=True); time.sleep(0.3); raise SystemExit('disk full')"
+def test_gives_up_on_what_keeps_dying(state: StateDir, tmp_path: Path) -> None:
+    full = tmp_path / "full"
+    code = f"""
+import os, time
+print('up', flush=True)
+while not os.path.exists({str(full)!r}): time.sleep(0.01)
+raise SystemExit('disk full')
+"""
     supervisor = Supervisor(state, [Service("db", python(code), says_up, restarts=1)], say=lambda line: None)
     supervisor.start()
+    full.touch()
 
     def checked() -> bool:
         supervisor.check()
@@ -181,11 +174,17 @@ def test_stubborn_child_is_killed_after_its_grace(state: StateDir) -> None:
 
 def test_second_stop_request_does_not_wait_for_the_grace(state: StateDir) -> None:
     requests = StopRequests()
-    service = Service("mule", python(STUBBORN), says_up, grace_seconds=1000)
+    # The second request comes when the first has reached the child.
+    code = f"""
+import os, signal, time
+signal.signal(signal.SIGTERM, lambda *_: os.kill({os.getpid()}, signal.SIGINT))
+print('up', flush=True)
+time.sleep(60)
+"""
+    service = Service("mule", python(code), says_up, grace_seconds=1000)
     supervisor = Supervisor(state, [service], say=lambda line: None, stop_requests=requests)
     with requests.caught():
         supervisor.start()
-        subprocess.Popen(["/bin/sh", "-c", f"sleep 0.3; kill -INT {os.getpid()}"])
         supervisor.stop()
     assert requests.count == 1
     assert supervisor.child("mule").exit_code() == -signal.SIGKILL

@@ -4,10 +4,8 @@ import base64
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from processes import gone, wait_until
 
 from fileintel.errors import ConfigurationError, ServiceError
 from fileintel.llm.embedded import CHAT_MODEL, DIMENSIONS, EMBEDDING_MODEL
@@ -30,26 +29,37 @@ STAGE = {
 ANSWER = "The northern pier was rebuilt by Olaf Brandt. [3]"
 
 
+def started() -> tuple[subprocess.Popen[str], str]:
+    """A server that begins to load its models, and its address."""
+    command = [sys.executable, "-m", "fileintel.llm.embedded", "--port", "0", "--processes", "1"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    said = process.stderr.readline()
+    assert "loading into 1 processes" in said
+    return process, said.split()[3].removesuffix("/v1:")
+
+
+def until_healthy(client: httpx.Client, process: subprocess.Popen[str]) -> None:
+    def healthy() -> bool:
+        assert process.poll() is None
+        try:
+            return client.get("/health").status_code == 200
+        except httpx.ConnectError:
+            return False
+
+    wait_until(healthy, 120)
+
+
 @pytest.fixture(scope="module")
-def server() -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "fileintel.llm.embedded", "--port", str(port), "--processes", "1"]
-    process = subprocess.Popen(command)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-            for _ in range(600):
-                try:
-                    assert client.get("/health").status_code == 200
-                    break
-                except httpx.ConnectError:
-                    assert process.poll() is None
-                    time.sleep(0.1)
-            yield client, process
-    finally:
-        process.kill()
-        process.wait()
+def server() -> Iterator[tuple[httpx.Client, subprocess.Popen[str]]]:
+    process, address = started()
+    with process:
+        try:
+            with httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
+                until_healthy(client, process)
+                yield client, process
+        finally:
+            process.kill()
 
 
 def chat(client: httpx.Client, **body: Any) -> httpx.Response:
@@ -122,19 +132,21 @@ def test_a_killed_model_process_is_replaced_and_its_work_done_again(server: tupl
     client = server[0]
     (before,) = client.get("/health").json()["processes"]
     with ThreadPoolExecutor(8) as pool:
+        os.kill(before, signal.SIGSTOP)  # it answers none of them before it is killed
         waiting = [pool.submit(chat, client, fileintel_stage=STAGE) for _ in range(8)]
+        wait_until(lambda: client.get("/health").json()["waiting"] >= 7)
         os.kill(before, signal.SIGKILL)
         answers = [future.result().json()["choices"][0]["message"]["content"] for future in waiting]
     assert answers == [ANSWER] * 8
     assert client.get("/health").json()["processes"] != [before]
 
 
-def test_sigterm_ends_it_cleanly() -> None:
-    command = [sys.executable, "-m", "fileintel.llm.embedded", "--port", "0", "--processes", "1"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    assert "loading into 1 processes" in process.stderr.readline()
-    time.sleep(0.5)
+@pytest.mark.parametrize("loaded", [False, True])
+def test_sigterm_ends_it_cleanly(loaded: bool) -> None:
+    process, address = started()
+    if loaded:
+        with httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
+            until_healthy(client, process)
     process.terminate()
     _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (0, "")
@@ -145,16 +157,14 @@ def test_a_port_in_use_is_named(server: tuple[httpx.Client, Any]) -> None:
         serve("127.0.0.1", server[0].base_url.port or 0)
 
 
-def test_nothing_outlives_a_killed_server(server: tuple[httpx.Client, subprocess.Popen[bytes]]) -> None:
-    client, process = server
-    (child,) = client.get("/health").json()["processes"]
-    process.kill()
-    process.wait()
-    for _ in range(1200):
-        if not os.path.exists(f"/proc/{child}"):
-            return
-        time.sleep(0.05)
-    pytest.fail("the model process is still there")
+def test_nothing_outlives_a_killed_server() -> None:
+    process, address = started()
+    with httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
+        until_healthy(client, process)
+        (child,) = client.get("/health").json()["processes"]
+    with process:
+        process.kill()
+    wait_until(lambda: gone(child))
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "example", "::"])

@@ -50,7 +50,7 @@ def answering(*pieces: bytes, close: bool = True) -> Iterator[tuple[str, list[in
 
 @pytest.fixture
 def client() -> Iterator[httpx.Client]:
-    with httpx.Client(transport=PooledTransport(connections=4), timeout=5) as client:
+    with httpx.Client(transport=PooledTransport(connections=4), timeout=60) as client:
         yield client
 
 
@@ -125,7 +125,11 @@ def test_broken_answers_have_httpxs_errors(
     assert connections == [1]  # and nothing was tried again
 
 
-def test_unreachable_and_silent_servers_have_httpxs_errors(client: httpx.Client, server: ScriptedServer) -> None:
+def test_unreachable_and_silent_servers_have_httpxs_errors(
+    client: httpx.Client, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "*")
     with pytest.raises(httpx.ConnectError, match="refused"):
         client.get("http://127.0.0.1:1/")
     with pytest.raises(httpx.ConnectError):
@@ -133,7 +137,7 @@ def test_unreachable_and_silent_servers_have_httpxs_errors(client: httpx.Client,
     server.configure(latency=20.0)
     body = {"model": "scripted", "messages": [{"role": "user", "content": "hello"}]}
     with pytest.raises(httpx.ReadTimeout):
-        client.post(server.base_url + "/chat/completions", json=body, timeout=0.05)
+        client.post(server.base_url + "/chat/completions", json=body, timeout=httpx.Timeout(60, read=0.05))
     server.configure(latency=0.0)
     with pytest.raises(httpx.UnsupportedProtocol):
         client.get("ftp://127.0.0.1/")
