@@ -140,6 +140,11 @@ in
         return node.succeed(f"systemctl show --property={name} --value {unit}.service").strip()
 
 
+    def shows(node, unit, name, value):
+        shown = show(node, unit, name)
+        assert shown == value, f"{unit}: {name} is {shown!r}, not {value!r}"
+
+
     def counts(what):
         stats = "http://127.0.0.1:${toString port}/control/stats"
         return f"curl --fail --silent {stats} | jq --exit-status '.{what} > 0'"
@@ -168,11 +173,11 @@ in
 
     with subtest("limits are those of the options"):
         for unit, limit in limits.items():
-            assert show(machine, unit, "MemoryMax") == str(limit), unit
-        assert show(machine, "fileintel-worker-graphrag", "MemoryLow") == str(256 << 20)
-        assert show(machine, "fileintel-worker-graphrag", "OOMPolicy") == "kill"
+            shows(machine, unit, "MemoryMax", str(limit))
+        shows(machine, "fileintel-worker-graphrag", "MemoryLow", str(256 << 20))
+        shows(machine, "fileintel-worker-graphrag", "OOMPolicy", "kill")
         for unit in limits:
-            assert show(machine, unit, "NRestarts") == "0", unit
+            shows(machine, unit, "NRestarts", "0")
 
     with subtest("secrets are in no environment that others read"):
         machine.fail("systemctl show --property=Environment 'fileintel-*' | grep -q 'redis://'")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
+import systemd_container
 from deployment import V2, settled, wait_for
 from docker.errors import ImageNotFound
 from external import EXTERNAL
@@ -22,11 +23,6 @@ pytestmark = pytest.mark.skipif(
 NAME = "systemd"
 WORKER = "fileintel-worker-graphrag"
 UNITS = ("fileintel-migrate", "fileintel-api", "fileintel-worker-main", WORKER)
-# The control groups are there, but closed to a container; and systemd gives up those of version 1 but when forced.
-INIT = """
-for group in /sys/fs/cgroup /sys/fs/cgroup/*/; do mount -o remount,bind,rw "$group"; done
-exec /usr/sbin/init systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1
-"""
 
 
 @dataclass
@@ -77,14 +73,11 @@ def host(deployment: Stack) -> Iterator[Host]:
     port = free_port()
     container = DockerContainer(image).with_network(deployment.networks["default"]).with_network_aliases(NAME)
     container.with_kwargs(
-        entrypoint=["sh", "-c", INIT],
+        entrypoint=["sh", "-c", systemd_container.BOOT],
         hostname=NAME,
-        cgroupns="private",
-        cap_add=["SYS_ADMIN"],
-        security_opt=["seccomp=unconfined"],
-        stop_signal="SIGRTMIN+3",
+        **systemd_container.PRIVILEGES,
     )
-    container.tmpfs = {"/run": "exec,size=3g", "/run/lock": ""}
+    container.tmpfs = systemd_container.TMPFS
     container.ports["8700/tcp"] = ("127.0.0.1", port)  # type: ignore[assignment]
     deployment.containers[NAME] = container.start()
     deployment.networks["data"].connect(deployment.inner(NAME).id, [NAME])
@@ -107,9 +100,8 @@ def host(deployment: Stack) -> Iterator[Host]:
         environment = "\n".join(f"{name}={value}" for name, value in lines.items())
         write = 'install -d -m 700 /etc/fileintel && printf "%s\n" "$1" > /etc/fileintel/environment'
         found.run("sh", "-c", write, "sh", environment)
-        # Docker's /proc does not let systemd map a user namespace; all other restrictions of the units stay.
-        relax = "mkdir -p $1 && printf '[Service]\\nPrivateUsers=no\\n' > $1/docker.conf && systemctl daemon-reload"
-        found.run("sh", "-c", relax, "sh", "/etc/systemd/system/fileintel-.service.d")
+        relax = 'mkdir -p "$1" && printf "%s" "$2" > "$1/container.conf" && systemctl daemon-reload'
+        found.run("sh", "-c", relax, "sh", "/etc/systemd/system/fileintel-.service.d", systemd_container.RELAXED)
         found.run("systemctl", "enable", "--now", *UNITS)
         try:
             wait_for(lambda: answers(found.client), 120, "the API ready")

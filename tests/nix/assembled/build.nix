@@ -198,6 +198,8 @@ let
         "find"
         "xargs"
       ];
+      gnugrep = [ "grep" ];
+      gnused = [ "sed" ];
       jq = [ "jq" ];
       lndir = [ "lndir" ];
       patchelf = [ "patchelf" ];
@@ -328,9 +330,7 @@ let
       "valkey-server"
       "valkey-cli"
     ];
-    # For machines.nix: what NixOS's units name besides.
-    debianTools = tools;
-    debianSystemd =
+    systemd =
       raw "systemd" "ln -s /usr/bin/systemctl /usr/bin/systemd-run /usr/bin/systemd-tmpfiles $out/bin/"
       // lib.genAttrs (map (part: "with${part}") systemdParts) (_: true);
     redis =

@@ -9,14 +9,7 @@
 }@arguments:
 let
   lib = import (nixpkgs + "/lib");
-  built = import ./build.nix arguments;
-  pkgs = built.extend (
-    _: _: {
-      gnugrep = built.debianTools "gnugrep" [ "grep" ];
-      gnused = built.debianTools "gnused" [ "sed" ];
-      systemd = built.debianSystemd;
-    }
-  );
+  pkgs = import ./build.nix arguments;
 
   test = import (root + "/nix/vm-test.nix") {
     inherit pkgs;

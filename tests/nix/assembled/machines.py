@@ -23,13 +23,15 @@ from docker.models.containers import Container
 from docker.models.networks import Network
 from docker.types import IPAMConfig, IPAMPool
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+import systemd_container
+
 IMAGE = "fileintel-debian-machine:13"
 PACKAGES = "ca-certificates curl dbus jq postgresql-17-pgvector systemd systemd-sysv valkey-server valkey-tools"
 # Those of NixOS's virtual test machines.
 SUBNETS = ("192.168.1.0/24", "2001:db8:1::/64")
-# Debian's own servers do not start; the control groups of version 1 are there, but closed to a container; credentials
-# reach a unit by shared mounts.
-INIT = """
+# Debian's own servers do not start.
+MADE = """
 set -e
 if [ ! -e /etc/machine-made ]; then
   rm -rf /var/lib/postgresql/* /etc/postgresql
@@ -44,9 +46,6 @@ if [ ! -e /etc/machine-made ]; then
   systemd-sysusers
   touch /etc/machine-made
 fi
-for group in /sys/fs/cgroup /sys/fs/cgroup/*/; do mount -o remount,bind,rw "$group"; done
-mount --make-rshared /
-exec /usr/sbin/init systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1
 """
 
 
@@ -55,21 +54,16 @@ class Machine:
 
     def __init__(self, engine: DockerClient, network: Network, name: str, files: str, store: Path) -> None:
         self.name = name
-        limits = engine.api.create_host_config(
-            cap_add=["SYS_ADMIN"],
-            security_opt=["seccomp=unconfined"],
-            binds={str(store): {"bind": "/nix", "mode": "ro"}},
-            tmpfs={"/run": "exec,size=2g", "/run/lock": ""},
-        )
-        made = engine.api.create_container(
+        made = MADE.replace("MACHINE", files).replace("RELAXED", systemd_container.RELAXED)
+        self.container: Container = engine.containers.create(
             IMAGE,
             name=f"fileintel-{name}",
             hostname=name,
-            entrypoint=["sh", "-c", INIT.replace("MACHINE", files)],
-            stop_signal="SIGRTMIN+3",
-            host_config={**limits, "CgroupnsMode": "private"},
+            entrypoint=["sh", "-c", made + systemd_container.BOOT],
+            volumes={str(store): {"bind": "/nix", "mode": "ro"}},
+            tmpfs=systemd_container.TMPFS,
+            **systemd_container.PRIVILEGES,
         )
-        self.container: Container = engine.containers.get(made["Id"])
         network.connect(self.container, aliases=[name])
 
     def execute(self, command: str) -> tuple[int, str]:
@@ -161,6 +155,9 @@ def main(machines: Path, store: Path) -> None:
             exec(compile(script, "vm-test.nix", "exec"), {**made, "subtest": subtest})
         except AssertionError:
             for name, machine in made.items():
+                machine.container.reload()
+                if machine.container.status != "running":
+                    continue
                 print(f"\n# the journal of {name}\n{machine.execute('journalctl --no-pager --lines=100')[1]}")
             raise
         print("\n# all passed")
