@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deployment import V2, Api, Deployment, environment, problem, settled, wait_for
+from deployment import V2, Api, Deployment, beat, environment, problem, settled, wait_for
 from llm_server import corpus
 
 from fileintel.model import Collection
@@ -29,6 +29,8 @@ def unattended(collection: Collection, parameters: dict[str, Any]) -> int:
     """A run whose two items nobody but the test works on: no bell is rung for it."""
     run, _ = runs.start(collection.id, steps=[(STEP, ())], chat_model="m", embedding_model="e", parameters=parameters)
     execute("UPDATE index_steps SET rung_at = now() + interval '1 hour' WHERE run_id = :id", id=run.id)
+    for name in ("planner", "me"):
+        beat(name)
     assert index_steps.claim_plan(run.id, STEP, "planner")
     work.enter(run.id, STEP, [("0", {}), ("1", {})])
     assert index_steps.finish_plan(run.id, STEP, "planner")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from deployment import Deployment, environment, wait_for
+from deployment import Deployment, beat, environment, wait_for
 from llm_script import corpus, extract
 from merging import Graph, merge
 
@@ -49,15 +49,13 @@ def held(deployment: Deployment) -> Iterator[Collection]:
 STEP = "create_community_reports"
 
 
-def beat(name: str) -> None:
-    workers.beat(name, name=name, host="h", pid=os.getpid(), in_flight=0, call_limit=0, longest_stall_ms=0.0, by="")
-
-
 def start(collection: Collection, items: int) -> int:
     run, new = runs.start(
         collection.id, steps=[(STEP, ()), ("next", (STEP,))], chat_model="m", embedding_model="e", parameters={}
     )
     assert new
+    for name in ("planner", "me"):
+        beat(name)
     # In hand, as far as the reaper can see, so that no worker is sent to it.
     execute("UPDATE index_steps SET rung_at = now() + interval '1 hour' WHERE run_id = :id", id=run.id)
     assert index_steps.claim_plan(run.id, STEP, "planner")
@@ -69,6 +67,8 @@ def start(collection: Collection, items: int) -> int:
 
 def test_one_look_at_a_plan_is_arranged_and_a_bell_during_one_asks_for_another(held: Collection) -> None:
     run = runs.get(start(held, 0))
+    for name in ("one", "two", "three"):
+        beat(name)
     execute("UPDATE index_steps SET state = 'open' WHERE run_id = :id AND step = :step", id=run.id, step=STEP)
     claimed = index_steps.claim_plan(run.id, STEP, "one")
     assert claimed
@@ -167,6 +167,7 @@ def test_postgres_gathers_what_merging_in_memory_comes_to(held: Collection) -> N
     extractions.append(("unit99", Extraction(extractions[3][1].entities[:2], (*turned, orphan))))
     run, _ = runs.start(held.id, steps=[("extract_graph", ())], chat_model="m", embedding_model="e", parameters={})
     execute("UPDATE index_steps SET rung_at = now() + interval '1 hour' WHERE run_id = :id", id=run.id)
+    beat("me")
     work.enter(run.id, "extract_graph", [(unit, {}) for unit, _ in extractions])
     items = {item.key: item for item in work.exchange(None, run.id, "extract_graph", "me", most=100)}
     for unit, extraction in extractions:

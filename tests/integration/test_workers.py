@@ -14,8 +14,10 @@ from fileintel.tasks import bells
 
 
 def test_two_workers_serve_seven_queues(deployment: Deployment) -> None:
+    # Whoever serves a queue is heard, for so many seconds: a busy worker may need more than Celery's one.
+    inspect = ["inspect", "active_queues", "--json", "--timeout=10"]
     shown = subprocess.run(
-        [sys.executable, "-m", "celery", "-A", "fileintel.tasks.app", "inspect", "active_queues", "--json"],
+        [sys.executable, "-m", "celery", "-A", "fileintel.tasks.app", *inspect],
         capture_output=True,
         check=True,
         timeout=60,

@@ -49,7 +49,7 @@ def test_memory_limits_are_those_of_workers_toml(deployment: Stack) -> None:
 
 
 def test_celery_reports_the_split_of_the_work(deployment: Stack) -> None:
-    inspect = ["celery", "-A", "fileintel.tasks.app", "inspect", "--json"]
+    inspect = ["celery", "-A", "fileintel.tasks.app", "inspect", "--json", "--timeout=10"]
     queues = json.loads(deployment.execute("worker-main", [*inspect, "active_queues"]))
     workers = topology.load().workers
     served = {node: {queue["name"] for queue in found} for node, found in queues.items()}
