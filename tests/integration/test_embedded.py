@@ -9,13 +9,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg2
 import pytest
 import redis
+from processes import wait_until
 
 from fileintel.embedded import postgres, unprivileged
 from fileintel.embedded.postgres import Postgres
@@ -82,13 +82,6 @@ from fileintel.settings import Settings
 sys.exit(run_up(Settings(state_dir=Path(sys.argv[1])), create_key=lambda environment: "good",
     say=lambda line: print(line, flush=True), program=(sys.executable, sys.argv[2])))
 """
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def left_running(state_dir: Path) -> list[int]:
@@ -169,7 +162,7 @@ def test_killed_launcher_leaves_nothing_running_and_all_data(state_dir: Path) ->
 def test_killed_launcher_leaves_nothing_running_even_without_a_next_start(state_dir: Path) -> None:
     done = subprocess.run([sys.executable, "-c", KILLED, str(state_dir)], timeout=120)
     assert done.returncode == -signal.SIGKILL
-    wait_until(lambda: left_running(state_dir) == [])
+    wait_until(lambda: left_running(state_dir) == [], 120)
 
 
 def test_earlier_postmaster_and_reused_process_id_are_no_obstacle(state_dir: Path) -> None:
@@ -189,7 +182,7 @@ def test_earlier_postmaster_and_reused_process_id_are_no_obstacle(state_dir: Pat
         command.argv, cwd=data, user=user, group=group, extra_groups=[] if user else None, stderr=subprocess.DEVNULL
     )
     try:
-        wait_until(server.is_ready)
+        wait_until(server.is_ready, 120)
         import threading
 
         reaper = threading.Thread(target=orphan.wait)
@@ -355,7 +348,7 @@ def test_killed_up_leaves_nothing_running_and_the_next_one_starts(state_dir: Pat
     with running_up(state_dir) as (process, _):
         process.kill()
         process.wait()
-    wait_until(lambda: alive(state_dir) == [])
+    wait_until(lambda: alive(state_dir) == [], 120)
     assert (state_dir / "run" / "environment").exists()
     with running_up(state_dir) as (process, lines):
         assert not any(line.startswith("admin key") for line in lines)
@@ -380,7 +373,7 @@ def test_up_restarts_postgres_and_makes_a_new_key_for_a_new_database(state_dir: 
             except psycopg2.OperationalError:
                 return False
 
-        wait_until(answers)
+        wait_until(answers, 120)
         process.send_signal(signal.SIGINT)
         rest(process)
         assert process.wait(60) == 0

@@ -229,7 +229,8 @@ def serve(
         timeout_keep_alive=600,
         timeout_graceful_shutdown=3,
     )
-    # uvicorn stops in order on these signals and then raises them again, which would end us as if by accident.
+    # uvicorn takes these signals while it runs, stops in order and then raises them again. Before that nothing needs
+    # tidying, and afterwards nothing is left to tidy: neither is an end by accident.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))
     address = f"http://{host}:{listener.getsockname()[1]}/v1"
